@@ -1,0 +1,153 @@
+"""Every condition type, condition reason and event reason, each with its meaning.
+
+The core uses them, the reference page is generated from them, and a test keeps them unique and CamelCase.  A reason is
+part of the public API: alerts and scripts match on it, so it is added or deprecated, never renamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """The conditions of a policy; ``Ready`` is the summary of the first three."""
+
+    ACCEPTED = "Accepted"
+    RESOLVED_REFS = "ResolvedRefs"
+    PROGRAMMED = "Programmed"
+    SCALING_READY = "ScalingReady"
+    READY = "Ready"
+
+
+class ConditionStatus(StrEnum):
+    """The three values that Kubernetes allows."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class EventType(StrEnum):
+    """The two values that Kubernetes allows."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason: ``name`` is what status and events show, ``meaning`` and ``remedy`` are what the reference page says."""
+
+    name: str
+    meaning: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """Return the name as written into status and events."""
+        return self.name
+
+
+# Accepted
+ACCEPTED = Reason("Accepted", "The policy is valid.")
+INVALID = Reason(
+    "Invalid",
+    "The policy breaks a rule that the message names. What an earlier generation set up stays in effect.",
+    "Correct the named field.",
+)
+NO_GATEWAY = Reason(
+    "NoGateway",
+    "The policy has hosts, names no gateway, and the operator has no default gateway.",
+    "Set spec.gateways, or ask the administrator to set the operator's default gateway.",
+)
+
+# ResolvedRefs
+RESOLVED = Reason("ResolvedRefs", "Every Service, port and workload that the policy names exists.")
+SERVICE_NOT_FOUND = Reason(
+    "ServiceNotFound",
+    "A Service that the policy names does not exist; the backend gets no traffic until it does.",
+    "Create the Service, or correct the name. It is picked up by itself.",
+)
+PORT_NOT_FOUND = Reason(
+    "PortNotFound",
+    "The Service has no such port, or several ports and the policy names none.",
+    "Set the backend's service.port to one of the ports that the message lists.",
+)
+WORKLOAD_NOT_FOUND = Reason(
+    "WorkloadNotFound",
+    "The workload to scale does not exist; traffic is not affected, the backend is not scaled.",
+    "Create it, or set the backend's scaleTargetRef.",
+)
+
+# Programmed
+PROGRAMMED = Reason("Programmed", "Every generated object is in the cluster as the policy asks.")
+APPLY_FAILED = Reason(
+    "ApplyFailed",
+    "A generated object could not be written; the message names it and what the API server answered. It is retried.",
+    "Read the message. Traffic keeps the last configuration that was written.",
+)
+NAME_TAKEN = Reason(
+    "NameTaken",
+    "An object with the name of a generated one exists and does not belong to this policy; it is left as it is.",
+    "Delete or rename that object, or rename the policy.",
+)
+NO_USABLE_BACKEND = Reason(
+    "NoUsableBackend",
+    "No backend resolves to a Service and port, so there is nothing to route to. Existing routes are kept.",
+    "See the ResolvedRefs condition.",
+)
+ISTIO_NOT_INSTALLED = Reason(
+    "IstioNotInstalled",
+    "The cluster has no VirtualService resource.",
+    "Install Istio's CRDs; they are picked up by themselves.",
+)
+SUSPENDED = Reason(
+    "Suspended", "spec.suspend is true: generated objects are kept and not touched.", "Set spec.suspend to false."
+)
+
+# ScalingReady
+SCALING_READY = Reason("ScalingReady", "KEDA reports every ScaledObject of the policy as ready.")
+SCALING_NOT_REQUESTED = Reason("NotRequested", "The policy asks for no autoscaling.")
+SCALING_PENDING = Reason("Pending", "KEDA has not reported on every ScaledObject yet.")
+SCALING_NOT_READY = Reason(
+    "ScalerNotReady",
+    "KEDA reports a ScaledObject as not ready; the message is KEDA's.",
+    "Mostly the metrics backend cannot be reached or has no data; replicas are held meanwhile.",
+)
+SCALING_FALLBACK = Reason(
+    "ScalerFallback",
+    "A metric of a ScaledObject is missing, so KEDA holds the replicas where they are.",
+    "Check that Prometheus has the backend's request metrics (a backend that never had a request has none).",
+)
+KEDA_NOT_INSTALLED = Reason(
+    "KEDANotInstalled",
+    "The policy asks for autoscaling and the cluster has no ScaledObject resource.",
+    "Install KEDA; it is picked up by itself.",
+)
+PROMETHEUS_NOT_CONFIGURED = Reason(
+    "PrometheusNotConfigured",
+    "A scaling rule needs Prometheus and the operator was given no address for KEDA to ask.",
+    "Ask the administrator to set the operator's Prometheus address.",
+)
+CPU_REQUEST_MISSING = Reason(
+    "CPURequestMissing",
+    "A CPU rule needs every container of the workload to request CPU.",
+    "Set resources.requests.cpu on the containers that the message names.",
+)
+
+# Ready
+READY = Reason("Ready", "The policy is accepted, resolved and programmed.")
+
+# Weights, per backend
+AS_SPECIFIED = Reason("AsSpecified", "The backend has the weight that the policy gives it.")
+NOT_READY = Reason("NotReady", "The backend has no ready endpoint, so its share goes to the others.")
+UNRESOLVED = Reason("Unresolved", "The backend's Service or port is missing, so its share goes to the others.")
+SHARE_OF_UNAVAILABLE = Reason("ShareOfUnavailable", "The backend carries the share of backends that are not available.")
+ALL_UNAVAILABLE = Reason(
+    "AllUnavailable", "No backend has a ready endpoint; weights are kept as specified until one is ready."
+)
+
+# Events on what was done
+WEIGHTS_CHANGED = Reason("WeightsChanged", "Weights in effect have changed.")
+DRIFT_REPAIRED = Reason("DriftRepaired", "A generated object was changed by someone else and has been put back.")
+PRUNED = Reason("Pruned", "A generated object that the policy no longer asks for was deleted.")

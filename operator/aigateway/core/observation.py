@@ -1,0 +1,110 @@
+"""What the world looks like around one policy, as plain frozen values.
+
+:mod:`aigateway.engine` fills it from the caches (``aigateway render`` from files) and hands it to
+:func:`aigateway.core.reconcile.reconcile`.  What is missing is absent or None, never zero: a Service that is not in
+``services`` does not exist, endpoints that are not in ``endpoints`` have never been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from aigateway.api.resolved import WorkloadRef
+
+Json = Mapping[str, Any]
+"""A JSON object as the API server gave it.  Never changed in place."""
+
+
+class ChildKind(StrEnum):
+    """Kinds of the objects that a policy generates."""
+
+    VIRTUAL_SERVICE = "VirtualService"
+    DESTINATION_RULE = "DestinationRule"
+    SCALED_OBJECT = "ScaledObject"
+
+
+API_VERSIONS: Mapping[ChildKind, str] = {
+    ChildKind.VIRTUAL_SERVICE: "networking.istio.io/v1",
+    ChildKind.DESTINATION_RULE: "networking.istio.io/v1",
+    ChildKind.SCALED_OBJECT: "keda.sh/v1alpha1",
+}
+"""The version that each kind is written in: Istio serves v1 since 1.22."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ChildRef:
+    """A generated object, in the policy's own namespace."""
+
+    kind: ChildKind
+    name: str
+
+    def __str__(self) -> str:
+        """Return the form used in messages."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of a Service; ``name`` is empty where the Service names none."""
+
+    number: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """A Service of the policy's namespace."""
+
+    ports: tuple[ServicePort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointsState:
+    """``ready``: how many endpoint addresses of a Service are ready; ``since``: when that last went from or to zero.
+
+    ``since`` is in seconds since the epoch; after a start of the operator it is the time of the first look.
+    """
+
+    ready: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadState:
+    """A Deployment or StatefulSet: wanted and ready replicas, and which of its containers request no CPU."""
+
+    replicas: int
+    ready: int
+    without_cpu_request: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChildState:
+    """An object under the name of a generated one, as last read or written.
+
+    ``owner`` is the uid of its controlling owner (None: nobody's); ``body`` the whole object without managedFields.
+    """
+
+    uid: str
+    resource_version: str
+    owner: str | None
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that a decision may look at, besides the policy and the time.
+
+    ``status`` is the policy's status as last written: the only memory there is.  ``installed`` are the kinds whose
+    CRDs the cluster has.
+    """
+
+    services: Mapping[str, ServiceState] = field(default_factory=dict)
+    endpoints: Mapping[str, EndpointsState] = field(default_factory=dict)
+    workloads: Mapping[WorkloadRef, WorkloadState] = field(default_factory=dict)
+    children: Mapping[ChildRef, ChildState] = field(default_factory=dict)
+    installed: frozenset[ChildKind] = frozenset(ChildKind)
+    status: Json = field(default_factory=dict)
