@@ -1,0 +1,126 @@
+"""The status of a policy: its shape for the CRD, and for tests that check what :mod:`aigateway.core.status` writes.
+
+Every field is declared because the API server prunes what is not.  Nothing here changes fast: a number that moved with
+every request would make every policy a source of writes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from aigateway.api.model import ListType, Model
+
+Word = Annotated[str, Field(max_length=316)]
+Sentence = Annotated[str, Field(max_length=32768)]
+Summary = Annotated[str, Field(max_length=1024)]
+
+
+class Condition(Model):
+    """One aspect of the policy's state, in the standard shape of Kubernetes conditions."""
+
+    type: Word
+    """Name of the condition: Accepted, ResolvedRefs, Programmed, ScalingReady or Ready."""
+    status: Annotated[str, Field(max_length=7, json_schema_extra={"enum": ["True", "False", "Unknown"]})]
+    """True, False or Unknown."""
+    observed_generation: int | None = Field(default=None, ge=0)
+    """Generation of the policy that the condition is about."""
+    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+    """When the status of the condition last changed."""
+    reason: Word
+    """One word for scripts and alerts; the reference lists every reason with its remedy."""
+    message: Sentence
+    """The same for people."""
+
+
+class BackendStatus(Model):
+    """What is in effect for one backend."""
+
+    name: Word
+    """Name of the backend in the spec."""
+    service: Word | None = None
+    """Service that gets the traffic."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Port in effect; absent while the Service or its port is missing."""
+    weight: int | None = Field(default=None, ge=0, le=100)
+    """Share of the split in effect, in percent."""
+    available: bool | None = None
+    """Whether the backend has ready endpoints (debounced)."""
+    reason: Word | None = None
+    """Why the weight is what it is."""
+    replicas: Word | None = None
+    """Ready and wanted replicas of the workload, as ready/wanted."""
+
+
+class ScalingStatus(Model):
+    """How one backend is scaled, defaults and overrides applied."""
+
+    backend: Word
+    """Name of the backend in the spec."""
+    min_replicas: int | None = Field(default=None, ge=0)
+    """Lower bound in effect."""
+    max_replicas: int | None = Field(default=None, ge=0)
+    """Upper bound in effect."""
+    triggers: Annotated[tuple[Summary, ...], Field(max_length=16), ListType("atomic")] | None = None
+    """The rules in effect, one line each."""
+
+
+class Effective(Model):
+    """What the policy comes to once every default is filled in."""
+
+    hosts: Annotated[tuple[Word, ...], Field(max_length=16), ListType("atomic")] | None = None
+    """Host names in effect."""
+    gateways: Annotated[tuple[Word, ...], Field(max_length=4), ListType("atomic")] | None = None
+    """Istio gateways in effect, as namespace/name."""
+    attempts: int | None = Field(default=None, ge=0)
+    """Retries after the first try."""
+    retry_on: Summary | None = None
+    """What is retried for idempotent methods, in Istio's words."""
+    request_timeout: Word | None = None
+    """Bound on the whole request; absent: none."""
+    per_try_timeout: Word | None = None
+    """Bound on each attempt up to its first byte; absent: none."""
+    scaling: Annotated[tuple[ScalingStatus, ...], Field(max_length=8), ListType("map", "backend")] | None = None
+    """How each backend is scaled."""
+
+
+class Skipped(Model):
+    """A field that has no effect in this cluster."""
+
+    field: Word
+    """Path of the field in the spec."""
+    reason: Word
+    """One word for scripts."""
+    message: Sentence
+    """The same for people."""
+
+
+class Child(Model):
+    """An object that the policy generates, in the policy's namespace."""
+
+    kind: Word
+    """Kind of the object."""
+    name: Word
+    """Name of the object."""
+
+
+class Status(Model):
+    """What is in effect for the policy, and why.  Written by the operator."""
+
+    observed_generation: int | None = Field(default=None, ge=0)
+    """Generation of the policy that this status is about."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListType("map", "type")] | None = None
+    """State of the policy; Ready is the summary."""
+    weights: Summary | None = None
+    """Weights in effect, as v1=80,v2=20."""
+    replicas: Summary | None = None
+    """Ready and wanted replicas per backend, as v1=4/4,v2=1/2."""
+    backends: Annotated[tuple[BackendStatus, ...], Field(max_length=8), ListType("map", "name")] | None = None
+    """One entry per backend of the spec."""
+    effective: Effective | None = None
+    """The policy with every default filled in."""
+    skipped: Annotated[tuple[Skipped, ...], Field(max_length=64), ListType("atomic")] | None = None
+    """Fields that have no effect in this cluster, each with the reason."""
+    children: Annotated[tuple[Child, ...], Field(max_length=64), ListType("atomic")] | None = None
+    """Objects that the policy generates."""
