@@ -124,7 +124,8 @@ MODULES: tuple[ToolModule, ...] = (
 )
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "routing": ("etcd", "k8s", "istio", "kwok"),
-    "scaling": ("prometheus", "keda"),
+    "cluster": ("etcd", "k8s", "kwok"),
+    "routing": ("etcd", "k8s", "kwok", "istio"),
+    "scaling": ("etcd", "k8s", "kwok", "prometheus", "keda"),
 }
-"""What ``make demo`` can show: routing needs the first modules only; scaling joins when the others are built."""
+"""The modules each part needs: routing stands on the cluster; scaling joins when its own modules are built."""

@@ -22,15 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.stack.binaries import MODULES, TOOLS, Binary, ToolModule
+from tests.stack.golang import BuildError, find_go
 from tests.stack.paths import cache_root, module_folder
 
 Say = Callable[[str], None]
 
 _PROGRESS_SECONDS = 15
-
-
-class BuildError(RuntimeError):
-    """A program could neither be found nor built; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +128,6 @@ def _lock(say: Say) -> Iterator[None]:
         yield
 
 
-def _go() -> str:
-    from tests.stack.preflight import find_go  # noqa: PLC0415  (preflight imports this module's error type)
-
-    return find_go()
-
-
 def _go_environment() -> dict[str, str]:
     go_home = cache_root() / "go"
     return os.environ | {
@@ -163,7 +154,7 @@ def _build(module: ToolModule, say: Say) -> None:
 
 
 def _compile(module: ToolModule, binary: Binary, into: Path, say: Say) -> None:
-    command = [_go(), "build", "-v", "-trimpath", "-ldflags", module.ldflags, "-o", str(into / binary.name)]
+    command = [find_go(), "build", "-v", "-trimpath", "-ldflags", module.ldflags, "-o", str(into / binary.name)]
     command += ["-tags", module.tags] if module.tags else []
     log = cache_root() / "logs" / f"build-{binary.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +182,7 @@ def _compile(module: ToolModule, binary: Binary, into: Path, say: Say) -> None:
 
 def _package_count(module: ToolModule, binary: Binary) -> int:
     """Download the module's sources and return how many packages the program is made of, for the progress line."""
-    command = [_go(), "list", "-deps", *(["-tags", module.tags] if module.tags else []), binary.package]
+    command = [find_go(), "list", "-deps", *(["-tags", module.tags] if module.tags else []), binary.package]
     listed = subprocess.run(
         command, cwd=TOOLS / module.name, env=_go_environment(), capture_output=True, text=True, check=False
     )
@@ -210,7 +201,7 @@ def _report(name: str, log: Path, total: int, done: threading.Event, say: Say) -
 
 def _copy_assets(module: ToolModule, into: Path) -> None:
     described = subprocess.run(
-        [_go(), "list", "-m", "-json", module.asset_module],
+        [find_go(), "list", "-m", "-json", module.asset_module],
         cwd=TOOLS / module.name,
         env=_go_environment(),
         capture_output=True,

@@ -1,0 +1,1 @@
+"""Tests against the real stack: a real apiserver, Istio, Envoy, KEDA and Prometheus."""

@@ -1,0 +1,105 @@
+"""The whole stack as one object: what tests, the demo and ``make stack`` hold in their hands.
+
+``with Stack({"routing"}) as stack: …`` starts the parts named; ``stack.start("scaling")`` adds one later.  It must run inside
+the namespace that :mod:`tests.stack.namespace` makes.  It composes the parts and knows no program's flags.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.stack.binaries import PARTS
+from tests.stack.build import Say, ensure, say_plainly
+from tests.stack.cluster import Cluster
+from tests.stack.control_plane import ControlPlane
+from tests.stack.errors import StackError
+from tests.stack.namespace import is_inside
+from tests.stack.paths import cache_root
+from tests.stack.pki import Pki
+from tests.stack.processes import Processes
+
+_KEPT_RUNS = 5
+
+
+class Stack:
+    """A running stack; attributes of a part that was not started raise :class:`StackError`."""
+
+    cluster: Cluster
+    """The administrator's access to the apiserver."""
+    audit_log: Path
+    """The apiserver's audit log, one JSON object per finished request."""
+
+    def __init__(self, parts: Iterable[str] = tuple(PARTS), say: Say = say_plainly) -> None:
+        """Remember the parts to start; nothing runs before :meth:`__enter__`."""
+        self._wanted = list(parts)
+        self._say = say
+        self.started: set[str] = set()
+        self.folder = new_run_folder()
+        self.processes = Processes(self.folder / "logs")
+        self.pki = Pki(self.folder / "pki")
+
+    def __enter__(self) -> Self:
+        """Start the parts; on any error stop what runs already."""
+        try:
+            self.start(*self._wanted)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop everything."""
+        self.stop()
+
+    def __getattr__(self, name: str) -> object:
+        """Say which part is missing instead of which attribute."""
+        msg = f"stack.{name}: not there, running parts are {', '.join(sorted(self.started)) or 'none'}"
+        raise StackError(msg)
+
+    def start(self, *parts: str) -> None:
+        """Start parts that do not run yet (building their programs where missing), what they stand on first."""
+        if not is_inside():
+            msg = "the stack runs only in its own network namespace: python -m tests.stack run -- COMMAND"
+            raise StackError(msg)
+        for part in ["cluster", *(name for name in PARTS if name in parts)]:
+            if part not in self.started:
+                began = time.monotonic()
+                self._start(part)
+                self.started.add(part)
+                self._say(f"stack: {part} is up after {time.monotonic() - began:.1f} s")
+
+    def _start(self, part: str) -> None:
+        tools = ensure(PARTS[part], self._say)
+        if part == "cluster":
+            self._plane = ControlPlane(tools, self.processes, self.pki, self.folder)
+            self.audit_log = self._plane.audit_log
+            self.cluster = self._plane.start()
+
+    def stop(self) -> None:
+        """Stop every program, clients first; safe to call twice."""
+        if "_plane" in vars(self):
+            self._plane.stop()
+        self.processes.close()
+        self.started.clear()
+
+
+def new_run_folder() -> Path:
+    """Make the folder of one run, ``runs/<time>-<pid>`` in the cache, and drop all but the newest few."""
+    runs = cache_root() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    for old in sorted(runs.iterdir())[: -_KEPT_RUNS + 1]:
+        if not _is_in_use(old):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = runs / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+    folder.mkdir()
+    return folder
+
+
+def _is_in_use(run: Path) -> bool:
+    return Path("/proc", run.name.rpartition("-")[2]).exists()
