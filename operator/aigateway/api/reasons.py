@@ -6,6 +6,7 @@ part of the public API: alerts and scripts match on it, so it is added or deprec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -151,3 +152,8 @@ ALL_UNAVAILABLE = Reason(
 WEIGHTS_CHANGED = Reason("WeightsChanged", "Weights in effect have changed.")
 DRIFT_REPAIRED = Reason("DriftRepaired", "A generated object was changed by someone else and has been put back.")
 PRUNED = Reason("Pruned", "A generated object that the policy no longer asks for was deleted.")
+
+ALL_REASONS: Mapping[str, Reason] = {
+    reason.name: reason for reason in list(globals().values()) if isinstance(reason, Reason)
+}
+"""Every reason by its name."""

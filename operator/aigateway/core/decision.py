@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aigateway.api.reasons import ConditionStatus, ConditionType, Reason
-from aigateway.api.resolved import Autoscaling, Backend
+from aigateway.api.resolved import Autoscaling, Backend, ResolvedPolicy
 from aigateway.core.observation import ChildRef
 
 
@@ -59,16 +59,18 @@ class Scaler:
 class Decision:
     """The whole decision for one policy.
 
+    ``policy`` is None where it was rejected: then nothing is routed, scaled or pruned, and ``verdicts`` say why.
     ``targets`` has one entry per backend in the policy's order.  ``route_mesh`` and ``route_gateway`` say which
-    VirtualServices there should be; ``keep`` names children that are neither written nor pruned now because what they
+    VirtualServices are written; ``keep`` names children that are neither written nor pruned now because what they
     refer to is missing.  ``wake_at`` is when a debounce ends (seconds since the epoch), None if nothing is pending.
     """
 
-    targets: tuple[Target, ...]
-    scalers: tuple[Scaler, ...]
-    route_gateway: bool
-    route_mesh: bool
-    keep: frozenset[ChildRef]
+    policy: ResolvedPolicy | None
     verdicts: tuple[Verdict, ...]
-    because: tuple[Because, ...]
-    wake_at: float | None
+    targets: tuple[Target, ...] = ()
+    scalers: tuple[Scaler, ...] = ()
+    route_gateway: bool = False
+    route_mesh: bool = False
+    keep: frozenset[ChildRef] = frozenset()
+    because: tuple[Because, ...] = ()
+    wake_at: float | None = None

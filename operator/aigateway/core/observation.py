@@ -2,7 +2,8 @@
 
 :mod:`aigateway.engine` fills it from the caches (``aigateway render`` from files) and hands it to
 :func:`aigateway.core.reconcile.reconcile`.  What is missing is absent or None, never zero: a Service that is not in
-``services`` does not exist, endpoints that are not in ``endpoints`` have never been seen.
+``services`` does not exist.  Every Service that exists has an entry in ``endpoints``, with 0 ready where it has no
+EndpointSlice.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ class Apply:
     """Write ``body`` by server-side apply.
 
     ``exists`` False: no object of that name is known, so the executor reads first, refuses one that is not ours, and
-    applies without force.  ``why`` is a sentence for the log.  ``required`` steps stop the plan where they fail.
+    applies without force.  ``required`` steps stop the plan where they fail.  ``drift`` tells that the object was as we
+    want it once and someone changed it.
     """
 
     ref: ChildRef
@@ -42,22 +43,21 @@ class Delete:
 Step = Apply | Delete
 
 
-class StepFailure:
-    """Base of what can go wrong with one step; see the two kinds below."""
-
-
 @dataclass(frozen=True, slots=True)
-class Taken(StepFailure):
+class Taken:
     """An object of that name exists and is not this policy's; ``by`` says whose it is, as far as it tells."""
 
     by: str
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(StepFailure):
+class Failed:
     """The API server (or a webhook behind it) refused or did not answer; ``message`` is what it said."""
 
     message: str
+
+
+StepFailure = Taken | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Outcome:
     ``wake_at`` in seconds since the epoch, None: only when something changes.
     """
 
-    decision: Decision | None
+    decision: Decision
     plan: tuple[Step, ...]
     memory: Mapping[str, Any] | None
     wake_at: float | None

@@ -1,0 +1,118 @@
+"""What is in effect, in the words of the status: weights, replicas, timeouts, retries, scaling, and what has no effect.
+
+Called by :mod:`aigateway.core.status`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aigateway.api.resolved import (
+    PROVABLY_NOT_PROCESSED,
+    CPURule,
+    LatencyRule,
+    QueueLengthRule,
+    RequestRateRule,
+    ResolvedPolicy,
+    Rule,
+)
+from aigateway.api.types import format_duration
+from aigateway.core.decision import Decision, Target
+from aigateway.core.observation import Observation
+from aigateway.core.render.virtual_service import retry_on
+
+Entry = dict[str, Any]
+
+
+def describe_replicas(decision: Decision, observation: Observation) -> str:
+    """Return ready and wanted replicas, as ``v1=4/4,v2=1/2``; ``-`` where the workload is not known."""
+    return ",".join(f"{t.backend.name}={_replicas(t, observation)}" for t in decision.targets)
+
+
+def _replicas(target: Target, observation: Observation) -> str:
+    workload = observation.workloads.get(target.backend.workload)
+    return "-" if workload is None else f"{workload.ready}/{workload.replicas}"
+
+
+def describe_backends(decision: Decision, observation: Observation, *, in_effect: bool) -> list[Entry]:
+    """Return one entry a backend; a weight that is not ``in_effect`` yet is told as it was before."""
+    before = {entry["name"]: entry for entry in observation.status.get("backends") or ()}
+    return [
+        _backend(target) if in_effect else {**_backend(target), **_weight_of(before.get(target.backend.name, {}))}
+        for target in decision.targets
+    ]
+
+
+def _weight_of(entry: Entry) -> Entry:
+    return {"weight": entry.get("weight", 0)}
+
+
+def _backend(target: Target) -> Entry:
+    entry: Entry = {
+        "name": target.backend.name,
+        "service": target.backend.service,
+        "weight": target.weight,
+        "available": target.available,
+        "reason": str(target.reason),
+    }
+    return entry if target.port is None else {**entry, "port": target.port}
+
+
+def describe_effective(decision: Decision) -> Entry:
+    """Return the policy with its defaults filled in, as the data plane and KEDA have it."""
+    policy = decision.policy
+    if policy is None:
+        return {}
+    entry: Entry = {"attempts": policy.retries.attempts}
+    if policy.hosts:
+        entry |= {"hosts": list(policy.hosts), "gateways": list(policy.gateways)}
+    if policy.retries.attempts:
+        entry["retryOn"] = retry_on(policy.retries.conditions, policy.retries.status_codes)
+    if policy.timeouts.request is not None:
+        entry["requestTimeout"] = format_duration(policy.timeouts.request)
+    if policy.timeouts.per_try is not None:
+        entry["perTryTimeout"] = format_duration(policy.timeouts.per_try)
+    if decision.scalers:
+        entry["scaling"] = [
+            {
+                "backend": scaler.backend.name,
+                "minReplicas": scaler.autoscaling.min_replicas,
+                "maxReplicas": scaler.autoscaling.max_replicas,
+                "triggers": [_rule(rule) for rule in scaler.autoscaling.rules],
+            }
+            for scaler in decision.scalers
+        ]
+    return entry
+
+
+def _rule(rule: Rule) -> str:
+    match rule:
+        case RequestRateRule(target):
+            return f"RequestRate: {target} requests/s per replica"
+        case LatencyRule(percentile, threshold):
+            return f"Latency: p{percentile} over {format_duration(threshold)}"
+        case QueueLengthRule(total):
+            return f"QueueLength: over {total} waiting requests"
+        case CPURule(utilization):
+            return f"CPU: {utilization} % of what is requested"
+
+
+def describe_skipped(decision: Decision) -> list[Entry]:
+    """Return the fields that have no effect, each with the reason."""
+    policy = decision.policy
+    if policy is None or not _per_try_without_effect(policy):
+        return []
+    return [
+        {
+            "field": "timeouts.perTry",
+            "reason": "NotForEveryMethod",
+            "message": "Istio bounds an attempt only where it may be retried: with these retries.conditions, requests "
+            "with methods that are not idempotent are never retried and have no bound per attempt. Add "
+            "ConnectFailure to retries.conditions, or set timeouts.request.",
+        }
+    ]
+
+
+def _per_try_without_effect(policy: ResolvedPolicy) -> bool:
+    bounded = policy.timeouts.per_try is not None and policy.retries.attempts > 0
+    return bounded and not PROVABLY_NOT_PROCESSED.intersection(policy.retries.conditions)

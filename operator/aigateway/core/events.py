@@ -1,0 +1,68 @@
+"""Events: what changed since the last status, and what was done about the children.
+
+Called by :mod:`aigateway.core.status`.  Only transitions make events; a state that goes on makes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from aigateway.api.reasons import (
+    ALL_REASONS,
+    DRIFT_REPAIRED,
+    PRUNED,
+    WEIGHTS_CHANGED,
+    ConditionStatus,
+    ConditionType,
+    EventType,
+)
+from aigateway.core.decision import Decision
+from aigateway.core.observation import Json
+from aigateway.core.outcome import Apply, Delete, Event, StepResult
+
+_ANNOUNCED_WHEN_FIRST_TRUE = frozenset({ConditionType.PROGRAMMED})
+"""The first time, only the result is news: that all went as expected on the way there is not."""
+
+
+def transitions(old: Json, new: Json, decision: Decision, results: Sequence[StepResult]) -> tuple[Event, ...]:
+    """Return the events for the step from one status to the next."""
+    return (*_conditions(old, new), *_weights(old, new, decision), *_done(results))
+
+
+def _conditions(old: Json, new: Json) -> Iterator[Event]:
+    before = {condition["type"]: condition for condition in old.get("conditions") or ()}
+    for condition in new["conditions"]:
+        kind = ConditionType(condition["type"])
+        if kind is ConditionType.READY or not _moved(before.get(kind), condition, kind):
+            continue
+        good = condition["status"] == ConditionStatus.TRUE
+        reason = ALL_REASONS[condition["reason"]]
+        yield Event(EventType.NORMAL if good else EventType.WARNING, reason, condition["message"])
+
+
+def _moved(before: Json | None, after: Json, kind: ConditionType) -> bool:
+    if after["status"] == ConditionStatus.UNKNOWN:
+        return False
+    if before is None:
+        return after["status"] == ConditionStatus.FALSE or kind in _ANNOUNCED_WHEN_FIRST_TRUE
+    return (before["status"], before["reason"]) != (after["status"], after["reason"])
+
+
+def _weights(old: Json, new: Json, decision: Decision) -> Iterator[Event]:
+    before, after = old.get("weights"), new.get("weights")
+    if before and after and before != after:
+        why = "; ".join(because.message for because in decision.because if because.subject.endswith(".weight"))
+        yield Event(EventType.NORMAL, WEIGHTS_CHANGED, f"{before} is now {after}{': ' if why else ''}{why}")
+
+
+def _done(results: Sequence[StepResult]) -> Iterator[Event]:
+    for result in results:
+        if result.failure is not None:
+            continue
+        match result.step:
+            case Apply(drift=True, ref=ref):
+                yield Event(EventType.NORMAL, DRIFT_REPAIRED, f"{ref} was changed by someone else and has been put back")
+            case Delete(ref=ref):
+                yield Event(EventType.NORMAL, PRUNED, f"{ref} was deleted: the policy no longer asks for it")
+            case _:
+                pass

@@ -1,0 +1,138 @@
+"""The operator in one pure function: policy, observation and time in, outcome out.
+
+Called by :mod:`aigateway.engine` for every key that may have moved, and by the command line on files.  It does no I/O,
+asks no clock, and gives the same answer for the same arguments.
+"""
+
+from __future__ import annotations
+
+from aigateway.api.administrator import Administrator
+from aigateway.api.reasons import ACCEPTED, RESOLVED, AS_SPECIFIED, ConditionStatus, ConditionType, Reason
+from aigateway.api.problems import Rejection
+from aigateway.api.resolved import ResolvedPolicy
+from aigateway.core.decide.availability import Availability, decide_availability
+from aigateway.core.decide.references import References, resolve_references
+from aigateway.core.decide.scaling import decide_scaling
+from aigateway.core.decide.split import Candidate, decide_split
+from aigateway.core.decision import Because, Decision, Target, Verdict
+from aigateway.core.identity import gateway_virtual_service, mesh_virtual_service
+from aigateway.core.observation import ChildRef, Observation
+from aigateway.core.outcome import Outcome
+from aigateway.core.plan import make_plan
+from aigateway.core.render.destination_rule import render_destination_rules
+from aigateway.core.render.scaled_object import render_scaled_objects
+from aigateway.core.render.virtual_service import render_virtual_services
+from aigateway.core.status import known_availability, moved_memory
+
+
+def reconcile(
+    policy: ResolvedPolicy | Rejection, observation: Observation, administrator: Administrator, now: float
+) -> Outcome:
+    """Decide, render and plan for one policy.  ``now`` is in seconds since the epoch."""
+    decision = decide(policy, observation, administrator, now)
+    if decision.policy is None or decision.policy.suspend:
+        return Outcome(decision, plan=(), memory=None, wake_at=None)
+    desired = render(decision.policy, decision, administrator)
+    return Outcome(
+        decision,
+        plan=make_plan(decision.policy.uid, desired, decision.keep, observation),
+        memory=moved_memory(decision, observation),
+        wake_at=decision.wake_at,
+    )
+
+
+def render(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> tuple[dict[str, object], ...]:
+    """Return every object that there should be."""
+    return (
+        *render_destination_rules(policy, administrator.cluster_domain),
+        *render_scaled_objects(policy, decision, administrator),
+        *render_virtual_services(policy, decision, administrator.cluster_domain),
+    )
+
+
+def decide(
+    policy: ResolvedPolicy | Rejection, observation: Observation, administrator: Administrator, now: float
+) -> Decision:
+    """Return the decision alone, with its reasons."""
+    if isinstance(policy, Rejection):
+        rejected = Verdict(ConditionType.ACCEPTED, ConditionStatus.FALSE, policy.reason, str(policy))
+        return Decision(policy=None, verdicts=(rejected,))
+    references = resolve_references(policy, observation)
+    availability = _availability(policy, observation, now)
+    targets = _targets(policy, references, availability)
+    scaling = decide_scaling(policy, references.ports, observation, administrator.scaling)
+    routable = any(target.weight > 0 for target in targets)
+    return Decision(
+        policy=policy,
+        verdicts=(_accepted(), _resolved(references), scaling.verdict),
+        targets=targets,
+        scalers=scaling.scalers,
+        route_gateway=bool(policy.hosts) and routable,
+        route_mesh=references.service_exists and routable,
+        keep=scaling.keep | _kept_routes(policy, references, routable=routable),
+        because=(*references.problems, *_weight_reasons(targets)),
+        wake_at=min((a.changes_at for a in availability.values() if a.changes_at is not None), default=None),
+    )
+
+
+def _availability(policy: ResolvedPolicy, observation: Observation, now: float) -> dict[str, Availability]:
+    known = known_availability(observation.status)
+    return {
+        backend.name: decide_availability(known.get(backend.name), observation.endpoints.get(backend.service), now)
+        for backend in policy.backends
+    }
+
+
+def _targets(
+    policy: ResolvedPolicy, references: References, availability: dict[str, Availability]
+) -> tuple[Target, ...]:
+    shares = decide_split(
+        [
+            Candidate(b.name, b.weight, b.name in references.ports, availability[b.name].available)
+            for b in policy.backends
+        ]
+    )
+    return tuple(
+        Target(
+            backend,
+            references.ports.get(backend.name),
+            availability[backend.name].available,
+            shares[backend.name].weight,
+            shares[backend.name].reason,
+        )
+        for backend in policy.backends
+    )
+
+
+def _kept_routes(policy: ResolvedPolicy, references: References, *, routable: bool) -> frozenset[ChildRef]:
+    """Return the routes that stay as they are because what they name is missing."""
+    keep: set[ChildRef] = set()
+    if policy.hosts and not routable:
+        keep.add(gateway_virtual_service(policy.key))
+    if policy.service is not None and not (routable and references.service_exists):
+        keep.add(mesh_virtual_service(policy.key))
+    return frozenset(keep)
+
+
+def _accepted() -> Verdict:
+    return Verdict(ConditionType.ACCEPTED, ConditionStatus.TRUE, ACCEPTED, "the policy is valid")
+
+
+def _resolved(references: References) -> Verdict:
+    if not references.problems:
+        return _refs(ConditionStatus.TRUE, RESOLVED, "every Service, port and workload exists")
+    message = "; ".join(problem.message for problem in references.problems)
+    return _refs(ConditionStatus.FALSE, references.problems[0].reason, message)
+
+
+def _refs(status: ConditionStatus, reason: Reason, message: str) -> Verdict:
+    return Verdict(ConditionType.RESOLVED_REFS, status, reason, message)
+
+
+def _weight_reasons(targets: tuple[Target, ...]) -> tuple[Because, ...]:
+    """Return why each weight differs from the policy's, in the words of its reason."""
+    return tuple(
+        Because(f"backends[{t.backend.name}].weight", t.reason, f"{t.backend.name}={t.weight}: {t.reason.meaning}")
+        for t in targets
+        if t.reason is not AS_SPECIFIED
+    )

@@ -1,0 +1,44 @@
+"""DestinationRules: how each proxy connects to one backend.
+
+Called by :mod:`aigateway.core.reconcile`.  One object per backend's Service, and only where the policy asks for something:
+an empty traffic policy is refused by Istio, and a rule without content would still shadow the mesh's defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aigateway.api.resolved import ConnectionPool, ResolvedPolicy
+from aigateway.api.types import format_duration
+from aigateway.core.identity import destination_rule, generated
+
+
+def render_destination_rules(policy: ResolvedPolicy, cluster_domain: str) -> tuple[dict[str, Any], ...]:
+    """Return one DestinationRule per backend, or none where there is nothing to say."""
+    if policy.connection_pool is None:
+        return ()
+    namespaces = {gateway.partition("/")[0] for gateway in policy.gateways} - {policy.key.namespace}
+    return tuple(
+        generated(
+            policy,
+            destination_rule(policy.key, backend.name),
+            {
+                "host": f"{backend.service}.{policy.key.namespace}.svc.{cluster_domain}",
+                "exportTo": [".", *sorted(namespaces)],
+                "trafficPolicy": {"connectionPool": _connection_pool(policy.connection_pool)},
+            },
+        )
+        for backend in policy.backends
+    )
+
+
+def _connection_pool(pool: ConnectionPool) -> dict[str, Any]:
+    tcp: dict[str, Any] = {}
+    if pool.max_open is not None:
+        tcp["maxConnections"] = pool.max_open
+    if pool.connect_timeout is not None:
+        tcp["connectTimeout"] = format_duration(pool.connect_timeout)
+    if pool.max_lifetime is not None:
+        tcp["maxConnectionDuration"] = format_duration(pool.max_lifetime)
+    http = {} if pool.max_pending is None else {"http1MaxPendingRequests": pool.max_pending}
+    return {name: part for name, part in (("tcp", tcp), ("http", http)) if part}

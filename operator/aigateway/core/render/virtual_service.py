@@ -1,0 +1,201 @@
+"""VirtualServices: named routes first, then the weighted split.
+
+Called by :mod:`aigateway.core.reconcile`.  Rules of Istio that shape the output:
+
+- A route without ``retries`` gets the mesh's default, so every route carries an explicit block, and ``attempts: 0``
+  stands alone (Istio refuses other retry fields beside it).
+- Durations of zero are refused, so an unset timeout is left out.
+- ``prefix`` matches characters; a path prefix of ours means path segments, so ``/v1`` becomes ``/v1`` exactly or
+  ``/v1/`` as prefix.
+- Envoy retries any method.  Where a policy asks for retries of requests that a backend may have begun to process, each
+  route is written twice: for idempotent methods with all conditions, then for the rest with the safe ones.
+- Gateways merge the VirtualServices of a host, sidecars use only one: gateway and mesh traffic get one object each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from aigateway.api.resolved import (
+    PROVABLY_NOT_PROCESSED,
+    Backend,
+    Match,
+    ResolvedPolicy,
+    Retries,
+    RetryCondition,
+    Route,
+)
+from aigateway.api.types import format_duration
+from aigateway.core.decision import Decision, Target
+from aigateway.core.identity import gateway_virtual_service, generated, mesh_virtual_service
+
+_RETRY_ON: Mapping[RetryCondition, str] = {
+    RetryCondition.CONNECT_FAILURE: "connect-failure",
+    RetryCondition.REFUSED_STREAM: "refused-stream",
+    RetryCondition.RESET_BEFORE_REQUEST: "reset-before-request",
+    RetryCondition.RESET: "reset",
+    RetryCondition.GATEWAY_ERROR: "gateway-error",
+}
+
+Body = dict[str, Any]
+
+
+def render_virtual_services(policy: ResolvedPolicy, decision: Decision, cluster_domain: str) -> tuple[Body, ...]:
+    """Return the VirtualServices that there should be, each a whole object."""
+    rendered = []
+    if decision.route_gateway:
+        ref = gateway_virtual_service(policy.key)
+        rendered.append(generated(policy, ref, _gateway_spec(policy, decision, cluster_domain)))
+    if decision.route_mesh:
+        ref = mesh_virtual_service(policy.key)
+        rendered.append(generated(policy, ref, _mesh_spec(policy, decision, cluster_domain)))
+    return tuple(rendered)
+
+
+def retry_on(conditions: Sequence[RetryCondition], codes: Sequence[int]) -> str:
+    """Return Istio's ``retryOn``; without spaces, which its webhook refuses."""
+    return ",".join([*(_RETRY_ON[condition] for condition in conditions), *map(str, codes)])
+
+
+def _gateway_spec(policy: ResolvedPolicy, decision: Decision, cluster_domain: str) -> Body:
+    own = policy.key.namespace
+    namespaces = {gateway.partition("/")[0] for gateway in policy.gateways} - {own}
+    return {
+        "hosts": list(policy.hosts),
+        "gateways": list(policy.gateways),
+        # Seen by this namespace and the gateways' only: nobody else's mesh configuration grows by our routes.
+        "exportTo": [".", *sorted(namespaces)],
+        "http": list(_http(policy, decision, cluster_domain, port=None)),
+    }
+
+
+def _mesh_spec(policy: ResolvedPolicy, decision: Decision, cluster_domain: str) -> Body:
+    if policy.service is None:
+        msg = "route_mesh was decided for a policy without an in-mesh service"
+        raise ValueError(msg)
+    return {
+        "hosts": [_fqdn(policy.service.name, policy, cluster_domain)],
+        "gateways": ["mesh"],
+        "exportTo": ["."],
+        "http": list(_http(policy, decision, cluster_domain, port=policy.service.port)),
+    }
+
+
+def _http(policy: ResolvedPolicy, decision: Decision, cluster_domain: str, port: int | None) -> Iterator[Body]:
+    """Yield the HTTP routes in the order in which Envoy tries them."""
+    split = _split_destinations(policy, decision, cluster_domain)
+    by_name = {target.backend.name: target for target in decision.targets}
+    base = f"{policy.key.namespace}/{policy.key.name}"
+    for route in policy.routes:
+        destinations = split if route.backend is None else [_pinned(by_name[route.backend], policy, cluster_domain)]
+        yield from _with_retries(f"{base}/{route.name}", _matches(route, policy, port), destinations, policy)
+    yield from _with_retries(base, _path_matches(policy.path_prefix, _on_port(port)), split, policy)
+
+
+def _with_retries(name: str, matches: Sequence[Body], destinations: list[Body], policy: ResolvedPolicy) -> Iterator[Body]:
+    """Yield one route, or two where only idempotent requests may be retried on every condition."""
+    safe = [condition for condition in policy.retries.conditions if condition in PROVABLY_NOT_PROCESSED]
+    needs_split = len(safe) < len(policy.retries.conditions) or bool(policy.retries.status_codes)
+    if policy.retries.attempts == 0 or not needs_split:
+        yield _route(name, matches, destinations, _retry_block(policy, safe, ()), policy)
+        return
+    idempotent = list(_only_idempotent(matches, policy.retries))
+    if idempotent:
+        full = _retry_block(policy, policy.retries.conditions, policy.retries.status_codes)
+        yield _route(f"{name}#idempotent", idempotent, destinations, full, policy)
+    others = [match for match in matches if _method(match) not in policy.retries.idempotent_methods]
+    if others or not matches:
+        yield _route(name, others, destinations, _retry_block(policy, safe, ()), policy)
+
+
+def _only_idempotent(matches: Sequence[Body], retries: Retries) -> Iterator[Body]:
+    """Narrow each match to the idempotent methods; drop those that name another method."""
+    methods = "|".join(retries.idempotent_methods)
+    for match in matches or ({},):
+        if _method(match) is None:
+            yield {**match, "method": {"regex": methods}}
+        elif _method(match) in retries.idempotent_methods:
+            yield dict(match)
+
+
+def _method(match: Mapping[str, Any]) -> str | None:
+    exact: str | None = match.get("method", {}).get("exact")
+    return exact
+
+
+def _route(
+    name: str, matches: Sequence[Body], destinations: list[Body], retries: Body, policy: ResolvedPolicy
+) -> Body:
+    body: Body = {"name": name}
+    if matches:
+        body["match"] = list(matches)
+    body["route"] = destinations
+    if policy.timeouts.request is not None:
+        body["timeout"] = format_duration(policy.timeouts.request)
+    body["retries"] = retries
+    return body
+
+
+def _retry_block(policy: ResolvedPolicy, conditions: Sequence[RetryCondition], codes: Sequence[int]) -> Body:
+    words = retry_on(conditions, codes)
+    if policy.retries.attempts == 0 or not words:
+        return {"attempts": 0}
+    block: Body = {"attempts": policy.retries.attempts, "retryOn": words}
+    if policy.timeouts.per_try is not None:
+        block["perTryTimeout"] = format_duration(policy.timeouts.per_try)
+    return block
+
+
+def _matches(route: Route, policy: ResolvedPolicy, port: int | None) -> list[Body]:
+    return [body for match in route.matches for body in _match_bodies(match, policy, port)]
+
+
+def _match_bodies(match: Match, policy: ResolvedPolicy, port: int | None) -> list[Body]:
+    body = _on_port(port)
+    if match.headers:
+        # Istio compares header names in lower case and silently never matches another spelling.
+        body["headers"] = {
+            header.name.lower(): {"exact": header.exact} if header.exact is not None else {"prefix": header.prefix}
+            for header in match.headers
+        }
+    if match.method is not None:
+        body["method"] = {"exact": match.method}
+    return _path_matches(match.path_prefix or policy.path_prefix, body)
+
+
+def _on_port(port: int | None) -> Body:
+    return {} if port is None else {"port": port}
+
+
+def _path_matches(prefix: str, match: Body) -> list[Body]:
+    """Return ``match`` narrowed to a path prefix in whole segments; nothing to narrow for ``/``."""
+    if prefix == "/":
+        return [match] if match else []
+    return [{**match, "uri": {"exact": prefix}}, {**match, "uri": {"prefix": f"{prefix}/"}}]
+
+
+def _split_destinations(policy: ResolvedPolicy, decision: Decision, cluster_domain: str) -> list[Body]:
+    """Return the weighted destinations; backends without a share are left out, as Envoy would."""
+    return [
+        {**_destination(target.backend, target.port, policy, cluster_domain), "weight": target.weight}
+        for target in decision.targets
+        if target.weight > 0
+    ]
+
+
+def _pinned(target: Target, policy: ResolvedPolicy, cluster_domain: str) -> Body:
+    """Return the lone destination of a pinned route, also while its Service is missing: the answer is then 503."""
+    return _destination(target.backend, target.port or target.backend.port, policy, cluster_domain)
+
+
+def _destination(backend: Backend, port: int | None, policy: ResolvedPolicy, cluster_domain: str) -> Body:
+    destination: Body = {"host": _fqdn(backend.service, policy, cluster_domain)}
+    if port is not None:
+        destination["port"] = {"number": port}
+    return {"destination": destination}
+
+
+def _fqdn(service: str, policy: ResolvedPolicy, cluster_domain: str) -> str:
+    """Return the full name: Istio resolves a short one in the VirtualService's namespace, with warnings."""
+    return f"{service}.{policy.key.namespace}.svc.{cluster_domain}"
