@@ -24,7 +24,10 @@ class ScalingDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """Cluster facts and defaults: ``default_gateway`` is ``namespace/name``, used when a policy has hosts but no gateways."""
+    """Cluster facts and defaults.
+
+    ``default_gateway`` is ``namespace/name`` (or None), used when a policy has hosts but no gateways.
+    """
 
     default_gateway: str | None = None
     cluster_domain: str = "cluster.local"

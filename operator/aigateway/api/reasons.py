@@ -38,7 +38,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason: ``name`` is what status and events show, ``meaning`` and ``remedy`` are what the reference page says."""
+    """One reason: ``name`` is what status and events show, ``meaning`` and ``remedy`` what the reference page says."""
 
     name: str
     meaning: str

@@ -134,7 +134,7 @@ class HeaderMatch:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """All of these must hold.  ``path_prefix`` matches whole path segments: ``/v1`` matches ``/v1/x``, never ``/v10``."""
+    """All of these must hold.  ``path_prefix`` means whole path segments: ``/v1`` matches ``/v1/x``, never ``/v10``."""
 
     headers: tuple[HeaderMatch, ...]
     method: str | None
@@ -152,7 +152,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """``request`` bounds all attempts and the whole answer, ``per_try`` one attempt up to its first byte; None: unbounded."""
+    """``request`` bounds all attempts and the whole answer, ``per_try`` one attempt up to its first byte; None: no bound."""
 
     request: Milliseconds | None
     per_try: Milliseconds | None

@@ -1,4 +1,6 @@
-"""What was decided for one policy, and why: the answer of :mod:`aigateway.core.decide`, the input of rendering and status.
+"""What was decided for one policy, and why.
+
+The answer of :mod:`aigateway.core.decide`, the input of rendering and status.
 
 Every decision carries its :class:`Because`; conditions, events, ``aigateway render`` and tests read the same list.
 """

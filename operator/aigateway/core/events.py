@@ -61,7 +61,9 @@ def _done(results: Sequence[StepResult]) -> Iterator[Event]:
             continue
         match result.step:
             case Apply(drift=True, ref=ref):
-                yield Event(EventType.NORMAL, DRIFT_REPAIRED, f"{ref} was changed by someone else and has been put back")
+                yield Event(
+                    EventType.NORMAL, DRIFT_REPAIRED, f"{ref} was changed by someone else and has been put back"
+                )
             case Delete(ref=ref):
                 yield Event(EventType.NORMAL, PRUNED, f"{ref} was deleted: the policy no longer asks for it")
             case _:

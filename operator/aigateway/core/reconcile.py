@@ -7,8 +7,8 @@ asks no clock, and gives the same answer for the same arguments.
 from __future__ import annotations
 
 from aigateway.api.administrator import Administrator
-from aigateway.api.reasons import ACCEPTED, RESOLVED, AS_SPECIFIED, ConditionStatus, ConditionType, Reason
 from aigateway.api.problems import Rejection
+from aigateway.api.reasons import ACCEPTED, AS_SPECIFIED, RESOLVED, ConditionStatus, ConditionType, Reason
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.core.decide.availability import Availability, decide_availability
 from aigateway.core.decide.references import References, resolve_references

@@ -6,7 +6,7 @@ Called by :mod:`aigateway.engine` after the plan was executed.  The status is al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,7 +44,9 @@ def moved_memory(decision: Decision, observation: Observation) -> Status | None:
     A backend that is seen for the first time has no state that could be lost, so it does not count.
     """
     known = known_availability(observation.status)
-    moved = {t.backend.name: t.available for t in decision.targets if known.get(t.backend.name, t.available) != t.available}
+    moved = {
+        t.backend.name: t.available for t in decision.targets if known.get(t.backend.name, t.available) != t.available
+    }
     if not moved:
         return None
     backends = observation.status.get("backends") or ()
@@ -118,11 +120,15 @@ def _programmed(outcome: Outcome, results: Sequence[StepResult], observation: Ob
     policy = outcome.decision.policy
     if policy is None:
         rejected = outcome.decision.verdicts[0].reason
-        return _verdict(ConditionStatus.FALSE, rejected, "the policy is not accepted; what was in effect before still is")
+        return _verdict(
+            ConditionStatus.FALSE, rejected, "the policy is not accepted; what was in effect before still is"
+        )
     if policy.suspend:
         return _verdict(ConditionStatus.UNKNOWN, SUSPENDED, "spec.suspend is true; generated objects are not touched")
     if ChildKind.VIRTUAL_SERVICE not in observation.installed:
-        return _verdict(ConditionStatus.FALSE, ISTIO_NOT_INSTALLED, "the cluster has no networking.istio.io/v1 VirtualService")
+        return _verdict(
+            ConditionStatus.FALSE, ISTIO_NOT_INSTALLED, "the cluster has no networking.istio.io/v1 VirtualService"
+        )
     return _first_failure(results) or _routing_verdict(outcome)
 
 
@@ -140,7 +146,9 @@ def _first_failure(results: Sequence[StepResult]) -> Verdict | None:
 def _routing_verdict(outcome: Outcome) -> Verdict:
     decision = outcome.decision
     if not (decision.route_gateway or decision.route_mesh):
-        return _verdict(ConditionStatus.FALSE, NO_USABLE_BACKEND, "no backend can be routed to; existing routes are kept")
+        return _verdict(
+            ConditionStatus.FALSE, NO_USABLE_BACKEND, "no backend can be routed to; existing routes are kept"
+        )
     return _verdict(ConditionStatus.TRUE, PROGRAMMED, "every generated object is in the cluster as the policy asks")
 
 

@@ -9,7 +9,7 @@
 | unavailable | any ready     | less than UP_AFTER   | unavailable |
 | unavailable | any ready     | UP_AFTER or longer   | available   |
 
-Leaving is quick, since requests fail meanwhile; returning is slow, since a model that has just come up often goes again.
+Leaving is quick, since requests fail meanwhile; returning is slow, since a model that just came up often goes again.
 """
 
 from __future__ import annotations

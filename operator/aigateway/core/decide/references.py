@@ -16,7 +16,7 @@ from aigateway.core.observation import Observation, ServiceState
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """``ports``: the Service port of each backend that resolves.  ``service_exists``: the in-mesh name can be routed."""
+    """``ports``: the Service port of each backend that resolves; ``service_exists``: the in-mesh name can be routed."""
 
     ports: Mapping[str, int]
     workloads: frozenset[str]

@@ -45,9 +45,13 @@ def decide_scaling(
     """Return what is scaled; ``ports`` are the backends' resolved Service ports."""
     wanted = [backend for backend in policy.backends if backend.autoscaling is not None]
     if not wanted:
-        return Scaling((), frozenset(), _verdict(ConditionStatus.TRUE, SCALING_NOT_REQUESTED, "no autoscaling is asked for"))
+        return Scaling(
+            (), frozenset(), _verdict(ConditionStatus.TRUE, SCALING_NOT_REQUESTED, "no autoscaling is asked for")
+        )
     if ChildKind.SCALED_OBJECT not in observation.installed:
-        problem = _verdict(ConditionStatus.FALSE, KEDA_NOT_INSTALLED, "the cluster has no keda.sh/v1alpha1 ScaledObject")
+        problem = _verdict(
+            ConditionStatus.FALSE, KEDA_NOT_INSTALLED, "the cluster has no keda.sh/v1alpha1 ScaledObject"
+        )
         return Scaling((), frozenset(), problem)
     obstacles = {backend.name: _obstacle(backend, ports, observation, defaults) for backend in wanted}
     return Scaling(

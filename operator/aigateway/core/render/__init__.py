@@ -1,1 +1,4 @@
-"""One generated kind a file: from a policy and its decision to the object to apply.  The files don't know each other."""
+"""One generated kind a file: from a policy and its decision to the object to apply.
+
+The files know nothing of each other.
+"""

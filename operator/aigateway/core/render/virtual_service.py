@@ -93,7 +93,9 @@ def _http(policy: ResolvedPolicy, decision: Decision, cluster_domain: str, port:
     yield from _with_retries(base, _path_matches(policy.path_prefix, _on_port(port)), split, policy)
 
 
-def _with_retries(name: str, matches: Sequence[Body], destinations: list[Body], policy: ResolvedPolicy) -> Iterator[Body]:
+def _with_retries(
+    name: str, matches: Sequence[Body], destinations: list[Body], policy: ResolvedPolicy
+) -> Iterator[Body]:
     """Yield one route, or two where only idempotent requests may be retried on every condition."""
     safe = [condition for condition in policy.retries.conditions if condition in PROVABLY_NOT_PROCESSED]
     needs_split = len(safe) < len(policy.retries.conditions) or bool(policy.retries.status_codes)
@@ -124,9 +126,7 @@ def _method(match: Mapping[str, Any]) -> str | None:
     return exact
 
 
-def _route(
-    name: str, matches: Sequence[Body], destinations: list[Body], retries: Body, policy: ResolvedPolicy
-) -> Body:
+def _route(name: str, matches: Sequence[Body], destinations: list[Body], retries: Body, policy: ResolvedPolicy) -> Body:
     body: Body = {"name": name}
     if matches:
         body["match"] = list(matches)
