@@ -1,7 +1,8 @@
 """DestinationRules: how each proxy connects to one backend.
 
 Called by :mod:`aigateway.core.reconcile`.  One object per backend's Service, and only where the policy asks for
-something: an empty traffic policy is refused by Istio, and a rule without content would still shadow the mesh's defaults.
+something: an empty traffic policy is refused by Istio, and a rule without content would still shadow the
+mesh's defaults.
 """
 
 from __future__ import annotations

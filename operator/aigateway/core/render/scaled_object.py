@@ -5,7 +5,8 @@ Called by :mod:`aigateway.core.reconcile`.  Rules of KEDA and the HorizontalPodA
 - ``ignoreNullValues`` is true by default and turns an empty answer into 0, which scales to the minimum at peak: it is
   set to false, and the fallback ``currentReplicasIfHigher`` holds the replicas where they are.
 - ``AverageValue`` divides the metric by the replicas; right for totals such as requests per second, wrong for a
-  latency, which is a ``Value`` and is clamped to twice its threshold so that one bad minute at most doubles the replicas.
+  latency, which is a ``Value`` and is clamped to twice its threshold so that one bad minute at most doubles the
+  replicas.
 - A latency has no value without traffic.  Only a request rate that is known to be 0 makes it 0; no series at all stays
   no answer.
 - Each change of the spec restarts KEDA's loop, so that nothing that flutters (times, floats) is rendered.
