@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
@@ -24,7 +24,8 @@ LIST_KEYS = "x-kubernetes-list-map-keys"
 class Model(BaseModel):
     """Strict and frozen, camelCase outside; an unknown field is an error, since it is most often a misspelt one."""
 
-    model_config = ConfigDict(
+    # Models are only made by validation, never by keyword, so nobody misses checked keywords.
+    model_config = ConfigDict(  # type: ignore[pydantic-alias]
         strict=True,
         frozen=True,
         extra="forbid",
@@ -33,6 +34,17 @@ class Model(BaseModel):
         validate_by_name=False,
         use_attribute_docstrings=True,
     )
+
+
+def fields(model: type[Model]) -> dict[str, type[Model] | None]:
+    """Return the fields of a model by their names outside, each with the model of its value or items, if it has one."""
+    return {info.alias or name: _model_in(info.annotation) for name, info in model.model_fields.items()}
+
+
+def _model_in(annotation: object) -> type[Model] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +87,9 @@ class ListType:
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Take a JSON array (a Python list), and refuse items that the API server calls duplicates."""
-        inner = handler(source)
         # Strict tuples refuse lists, and JSON has nothing else; the items themselves stay strict.
-        inner["strict"] = False  # type: ignore[typeddict-unknown-key]
-        return core_schema.no_info_after_validator_function(self._check, inner)
+        lenient = cast("core_schema.CoreSchema", {**handler(source), "strict": False})
+        return core_schema.no_info_after_validator_function(self._check, lenient)
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
@@ -102,7 +113,3 @@ class ListType:
 def cel_literal(value: str) -> str:
     """Return the CEL string literal of ``value``: JSON's escapes are a subset of CEL's."""
     return json.dumps(value, ensure_ascii=True)
-
-
-JsonObject = Mapping[str, Any]
-"""A JSON object as the API server or a YAML file gave it.  Never changed in place."""

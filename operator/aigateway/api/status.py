@@ -6,7 +6,7 @@ every request would make every policy a source of writes.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ class Condition(Model):
 
     type: Word
     """Name of the condition: Accepted, ResolvedRefs, Programmed, ScalingReady or Ready."""
-    status: Annotated[str, Field(max_length=7, json_schema_extra={"enum": ["True", "False", "Unknown"]})]
+    status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
     observed_generation: int | None = Field(default=None, ge=0)
     """Generation of the policy that the condition is about."""

@@ -1,0 +1,199 @@
+"""From an object as a user wrote it to the policy that the core decides on, or to what is wrong with it.
+
+The engine calls :func:`load` for what the API server has, the command line for files.  This is the only place that
+knows the defaults; nothing here looks at the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from aigateway.api import reasons
+from aigateway.api.administrator import Administrator
+from aigateway.api.problems import MOST_PROBLEMS, Problem, Rejection, from_pydantic
+from aigateway.api.resolved import (
+    Autoscaling,
+    Backend,
+    ConnectionPool,
+    CPURule,
+    HeaderMatch,
+    LatencyRule,
+    Match,
+    MeshService,
+    Milliseconds,
+    PolicyKey,
+    QueueLengthRule,
+    RequestRateRule,
+    ResolvedPolicy,
+    Retries,
+    RetryCondition,
+    Route,
+    Rule,
+    ScaleUp,
+    Timeouts,
+    WorkloadKind,
+    WorkloadRef,
+)
+from aigateway.api.rules import broken
+from aigateway.api.types import parse_duration
+from aigateway.api.v1alpha1 import AIGatewayPolicy, PolicySpec, policy, routing, scaling
+
+IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS")
+"""Methods that may be repeated without asking anybody.  PUT and DELETE are idempotent by RFC 9110 and not in practice."""
+
+DEFAULT_CONDITIONS = (
+    RetryCondition.CONNECT_FAILURE,
+    RetryCondition.REFUSED_STREAM,
+    RetryCondition.RESET_BEFORE_REQUEST,
+)
+DEFAULT_ATTEMPTS = 2
+DEFAULT_MIN_REPLICAS = 1
+DEFAULT_STABILIZATION: Milliseconds = parse_duration("10m")
+
+
+def load(raw: Mapping[str, Any], administrator: Administrator) -> ResolvedPolicy | Rejection:
+    """Return the resolved policy, or why it cannot be in effect."""
+    parsed = parse(raw)
+    return resolve(parsed, administrator) if isinstance(parsed, AIGatewayPolicy) else parsed
+
+
+def parse(raw: Mapping[str, Any]) -> AIGatewayPolicy | Rejection:
+    """Return the model of ``raw``, or everything that is wrong with its shape, or else with its rules."""
+    try:
+        parsed = AIGatewayPolicy.model_validate(_without_nulls(raw))
+    except ValidationError as error:
+        return _invalid(from_pydantic(AIGatewayPolicy, error.errors(include_url=False)))
+    problems = tuple(broken(parsed))
+    return _invalid(problems) if problems else parsed
+
+
+def resolve(parsed: AIGatewayPolicy, administrator: Administrator) -> ResolvedPolicy | Rejection:
+    """Return the policy with every default filled in; it is refused where hosts have no gateway at all."""
+    spec = parsed.spec
+    gateways = _gateways(spec, administrator)
+    if spec.hosts and not gateways:
+        return Rejection(reasons.NO_GATEWAY, (Problem("spec.gateways", _NO_GATEWAY),))
+    return ResolvedPolicy(
+        key=PolicyKey(parsed.metadata.namespace, parsed.metadata.name),
+        uid=parsed.metadata.uid,
+        generation=parsed.metadata.generation,
+        created=parsed.metadata.creation_timestamp,
+        suspend=spec.suspend,
+        hosts=spec.hosts or (),
+        path_prefix=spec.path_prefix,
+        gateways=gateways,
+        service=MeshService(spec.service.name, spec.service.port) if spec.service else None,
+        backends=tuple(_backend(backend, spec) for backend in spec.backends),
+        routes=tuple(_route(route) for route in spec.routes),
+        timeouts=_timeouts(spec.timeouts or routing.Timeouts()),
+        retries=_retries(spec.retries),
+        connection_pool=_connection_pool(spec.connection_pool),
+    )
+
+
+_NO_GATEWAY = (
+    "is required with hosts, since the operator has no default gateway: "
+    "set it, or ask the administrator to set a default gateway"
+)
+
+
+def _invalid(problems: tuple[Problem, ...]) -> Rejection:
+    return Rejection(reasons.INVALID, problems[:MOST_PROBLEMS])
+
+
+def _without_nulls(value: object) -> Any:  # noqa: ANN401 - JSON in, JSON out
+    """Return JSON with every null member left out, as the API server does before it validates."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _gateways(spec: PolicySpec, administrator: Administrator) -> tuple[str, ...]:
+    default = (administrator.default_gateway,) if spec.hosts and administrator.default_gateway else ()
+    return spec.gateways or default
+
+
+def _milliseconds(duration: str | None) -> Milliseconds | None:
+    return None if duration is None else parse_duration(duration)
+
+
+def _backend(backend: policy.Backend, spec: PolicySpec) -> Backend:
+    reference = backend.scale_target_ref
+    return Backend(
+        name=backend.name,
+        service=backend.service.name,
+        port=backend.service.port,
+        workload=WorkloadRef(reference.kind, reference.name)
+        if reference
+        else WorkloadRef(WorkloadKind.DEPLOYMENT, backend.service.name),
+        # Only a lone backend may leave its weight out.
+        weight=100 if backend.weight is None else backend.weight,
+        autoscaling=_autoscaling(spec.autoscaling, backend.autoscaling),
+    )
+
+
+def _autoscaling(common: scaling.Autoscaling | None, own: scaling.BackendAutoscaling | None) -> Autoscaling | None:
+    """Return how one backend scales: each field from its own block, else from the common one, else the default."""
+
+    def first(field: str) -> Any:  # noqa: ANN401 - the two models declare the same types for the same field
+        return next((value for block in (own, common) if (value := getattr(block, field, None)) is not None), None)
+
+    if common is None and own is None:
+        return None
+    scale_up, scale_down = first("scale_up"), first("scale_down") or scaling.ScaleDown()
+    return Autoscaling(
+        min_replicas=first("min_replicas") or DEFAULT_MIN_REPLICAS,
+        max_replicas=first("max_replicas"),
+        rules=tuple(_rule(rule) for rule in first("rules")),
+        scale_up=ScaleUp(scale_up.max_add_replicas, parse_duration(scale_up.period)) if scale_up else None,
+        scale_down_stabilization=_stabilization(scale_down),
+    )
+
+
+def _stabilization(scale_down: scaling.ScaleDown) -> Milliseconds:
+    return DEFAULT_STABILIZATION if scale_down.stabilization is None else parse_duration(scale_down.stabilization)
+
+
+def _rule(rule: scaling.ScalingRule) -> Rule:
+    if rule.request_rate:
+        return RequestRateRule(rule.request_rate.target_per_replica)
+    if rule.latency:
+        return LatencyRule(rule.latency.percentile, parse_duration(rule.latency.threshold))
+    if rule.queue_length:
+        return QueueLengthRule(rule.queue_length.total)
+    if rule.cpu:
+        return CPURule(rule.cpu.utilization_percent)
+    message = f"a scaling rule without a member passed the rules: {rule!r}"
+    raise AssertionError(message)
+
+
+def _route(route: routing.Route) -> Route:
+    return Route(route.name, tuple(_match(match) for match in route.matches), route.backend)
+
+
+def _match(match: routing.RouteMatch) -> Match:
+    headers = (HeaderMatch(header.name.lower(), header.exact, header.prefix) for header in match.headers or ())
+    return Match(tuple(headers), match.method, match.path_prefix)
+
+
+def _timeouts(timeouts: routing.Timeouts) -> Timeouts:
+    return Timeouts(_milliseconds(timeouts.request), _milliseconds(timeouts.per_try))
+
+
+def _retries(retries: routing.Retries | None) -> Retries:
+    if retries is None:
+        return Retries(DEFAULT_ATTEMPTS, DEFAULT_CONDITIONS, (), IDEMPOTENT_METHODS)
+    return Retries(
+        retries.attempts, retries.conditions or DEFAULT_CONDITIONS, retries.status_codes or (), IDEMPOTENT_METHODS
+    )
+
+
+def _connection_pool(pool: routing.ConnectionPool | None) -> ConnectionPool | None:
+    if pool is None:
+        return None
+    return ConnectionPool(
+        pool.max_open, pool.max_pending, _milliseconds(pool.max_lifetime), _milliseconds(pool.connect_timeout)
+    )
