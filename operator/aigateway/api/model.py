@@ -71,7 +71,7 @@ class Format:
     def _check(self, value: object) -> object:
         if not self.holds(value):
             # The kind is looked up by aigateway.api.problems; the message must hold no braces (pydantic fills them).
-            raise PydanticCustomError("format", self.message)  # noqa: EM101, TRY003 - an error code, not a message
+            raise PydanticCustomError("format", self.message)
         return value
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 16
 """A file of a million mistakes must not become a status of a million lines."""
 
+_MOST_SHOWN = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -95,7 +97,7 @@ def _unknown(model: type[Model], location: tuple[str | int, ...]) -> str:
     parent: type[Model] | None = model
     for step in location[:-1]:
         parent = fields(parent).get(step) if parent and isinstance(step, str) else parent
-    close = difflib.get_close_matches(str(location[-1])[:64], list(fields(parent)) if parent else [], n=1)
+    close = difflib.get_close_matches(str(location[-1])[:_MOST_SHOWN], list(fields(parent)) if parent else [], n=1)
     return f"unknown field, did you mean {close[0]}?" if close else "unknown field"
 
 
@@ -106,4 +108,4 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - whatever the user wrote
     if isinstance(value, list):
         return "a list"
     text = f'"{value}"' if isinstance(value, str) else str(value).lower()
-    return text if len(text) <= 64 else f"{text[:60]}…"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

@@ -42,7 +42,7 @@ from aigateway.api.types import parse_duration
 from aigateway.api.v1alpha1 import AIGatewayPolicy, PolicySpec, policy, routing, scaling
 
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS")
-"""Methods that may be repeated without asking anybody.  PUT and DELETE are idempotent by RFC 9110 and not in practice."""
+"""Methods that may be repeated without asking anybody.  PUT and DELETE are so on paper only."""
 
 DEFAULT_CONDITIONS = (
     RetryCondition.CONNECT_FAILURE,

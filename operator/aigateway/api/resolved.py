@@ -152,7 +152,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """``request`` bounds all attempts and the whole answer, ``per_try`` an attempt up to its first byte; None: no bound."""
+    """``request`` bounds all attempts and the whole answer, ``per_try`` an attempt up to its first byte; or None."""
 
     request: Milliseconds | None
     per_try: Milliseconds | None

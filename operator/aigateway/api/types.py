@@ -60,7 +60,7 @@ Duration = Annotated[
     _between("1ms", "24h", _DURATION, "must be a duration from 1ms to 24h, such as 500ms, 10s or 1m30s"),
 ]
 
-# Kubernetes' HorizontalPodAutoscaler takes whole seconds, at most half an hour for a period and an hour for stabilization.
+# Kubernetes' HorizontalPodAutoscaler takes whole seconds, at most half an hour a period, an hour to stabilize.
 Period = Annotated[
     str,
     Field(min_length=1, max_length=21),
@@ -94,7 +94,7 @@ GatewayName = Annotated[
     Field(min_length=1, max_length=317),
     _matching(
         f"^{_LABEL}/{_SUBDOMAIN}$",
-        "must name an Istio Gateway as namespace/name, such as istio-system/ai-gateway; in-mesh traffic is spec.service",
+        "must name an Istio Gateway as namespace/name, such as istio-system/ai-gateway; for the mesh use spec.service",
     ),
 ]
 
@@ -116,8 +116,8 @@ PathPrefix = Annotated[
     Field(min_length=1, max_length=256),
     _matching(
         rf"^(/|(/[.]*{_PATH_CHARACTER}([.]|{_PATH_CHARACTER})*)+)$",
-        "must be a path such as /v1/models: it starts with a slash, has none at the end, no empty or dots-only segment, "
-        "and none of * ? #",
+        "must be a path such as /v1/models: it starts with a slash, has none at the end, no empty or dots-only "
+        "segment, and none of * ? #",
     ),
 ]
 
@@ -159,7 +159,8 @@ StatusCode = Annotated[
     Format(
         f"self in {list(RETRYABLE_STATUS_CODES)}",
         f"must be one of {', '.join(map(str, RETRYABLE_STATUS_CODES))}; "
-        "others, such as 400, 401, 403, 404, 422, 501 and 505, are never retried: the same request gets the same answer",
+        "others, such as 400, 401, 403, 404, 422, 501 and 505, are never retried: "
+        "the same request gets the same answer",
         lambda value: value in RETRYABLE_STATUS_CODES,
     ),
 ]

@@ -15,7 +15,7 @@ _NAME = "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
 
 
 def _within(path: str, prefix: str) -> bool:
-    return prefix == "/" or path == prefix or path.startswith(f"{prefix}/")
+    return prefix in ("/", path) or path.startswith(f"{prefix}/")
 
 
 def _covered_hosts(spec: PolicySpec) -> Iterator[str]:
@@ -93,7 +93,10 @@ def _crossed_bounds(spec: PolicySpec) -> Iterator[str]:
                 yield f"backends[{index}].autoscaling"
 
 
-_TARGET = "(has({0}.scaleTargetRef) ? {0}.scaleTargetRef.kind + '/' + {0}.scaleTargetRef.name : 'Deployment/' + {0}.service.name)"
+_TARGET = (
+    "(has({0}.scaleTargetRef) ? {0}.scaleTargetRef.kind + '/' + {0}.scaleTargetRef.name "
+    ": 'Deployment/' + {0}.service.name)"
+)
 _LOW = (
     "(has(b.autoscaling.minReplicas) ? b.autoscaling.minReplicas : "
     "has(self.autoscaling.minReplicas) ? self.autoscaling.minReplicas : 1)"
@@ -103,7 +106,7 @@ _HIGH = "(has(b.autoscaling.maxReplicas) ? b.autoscaling.maxReplicas : self.auto
 _SPEC: tuple[Rule[PolicySpec], ...] = (
     Rule(
         "has(self.hosts) || has(self.service)",
-        "spec.hosts or spec.service is required: set hosts for traffic through a gateway, service for traffic in the mesh",
+        "spec.hosts or spec.service is required: set hosts for traffic through a gateway, service for the mesh's own",
         unless(lambda spec: bool(spec.hosts or spec.service)),
     ),
     Rule(
@@ -121,7 +124,8 @@ _SPEC: tuple[Rule[PolicySpec], ...] = (
     ),
     Rule(
         "!has(self.service) || !has(self.pathPrefix) || self.pathPrefix == '/'",
-        "spec.pathPrefix cannot be combined with spec.service, whose traffic is split whole: remove one, or use two policies",
+        "spec.pathPrefix cannot be combined with spec.service, whose traffic is split whole: remove one, "
+        "or use two policies",
         unless(lambda spec: spec.service is None or spec.path_prefix == "/", "pathPrefix"),
         "pathPrefix",
     ),
@@ -179,7 +183,8 @@ _SPEC: tuple[Rule[PolicySpec], ...] = (
     Rule(
         "!has(self.timeouts) || !has(self.timeouts.perTry) || !has(self.retries) || !has(self.retries.attempts) || "
         "self.retries.attempts > 0",
-        "spec.timeouts.perTry has no effect with spec.retries.attempts 0: set timeouts.request instead, or raise attempts",
+        "spec.timeouts.perTry has no effect with spec.retries.attempts 0: "
+        "set timeouts.request instead, or raise attempts",
         unless(lambda spec: not _tries_once_with_try_timeout(spec), "timeouts.perTry"),
         "timeouts",
     ),
@@ -201,8 +206,8 @@ _SPEC: tuple[Rule[PolicySpec], ...] = (
 _POLICY: tuple[Rule[AIGatewayPolicy], ...] = (
     Rule(
         f"self.metadata.name.matches('{_NAME}')",
-        "metadata.name must be at most 40 lower-case letters, digits and hyphens, since generated objects are named after "
-        "it: choose a shorter or simpler name",
+        "metadata.name must be at most 40 lower-case letters, digits and hyphens, since generated objects are named "
+        "after it: choose a shorter or simpler name",
         unless(lambda policy: bool(re.fullmatch(_NAME, policy.metadata.name)), "metadata.name"),
     ),
 )

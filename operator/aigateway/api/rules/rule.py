@@ -18,9 +18,9 @@ M = TypeVar("M", bound=Model)
 class Rule(Generic[M]):
     """One rule on a model.
 
-    ``cel`` holds on ``self`` where the rule is kept.  ``broken_at`` yields where it is broken, relative to the model ("" for
-    the model itself), and nothing where it is kept.  ``message`` names the fields, the rule and the remedy.  ``field`` is
-    the member of the model that the API server's error names ("": the model itself).
+    ``cel`` holds on ``self`` where the rule is kept.  ``broken_at`` yields where it is broken, relative to the model
+    ("" for the model itself), and nothing where it is kept.  ``message`` names the fields, the rule and the remedy.
+    ``field`` is the member of the model that the API server's error names ("": the model itself).
     """
 
     cel: str

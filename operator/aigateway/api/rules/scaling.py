@@ -41,8 +41,8 @@ _BOUNDS: Rule[Any] = Rule(
 _PARTNER: Rule[Any] = Rule(
     "!has(self.rules) || !self.rules.exists(r, r.type == 'Latency') || "
     "self.rules.exists(r, r.type == 'RequestRate' || r.type == 'QueueLength')",
-    "a Latency rule needs a RequestRate or QueueLength rule beside it, since latency alone cannot tell how many replicas "
-    "are needed: add one",
+    "a Latency rule needs a RequestRate or QueueLength rule beside it, since latency alone cannot tell how many "
+    "replicas are needed: add one",
     unless(_latency_has_partner, "rules"),
     "rules",
 )
@@ -59,7 +59,8 @@ SCALING: Mapping[type[Model], tuple[Rule[Any], ...]] = {
     Autoscaling: (_BOUNDS, _PARTNER),
     BackendAutoscaling: (
         Rule[BackendAutoscaling](
-            "has(self.minReplicas) || has(self.maxReplicas) || has(self.rules) || has(self.scaleUp) || has(self.scaleDown)",
+            "has(self.minReplicas) || has(self.maxReplicas) || has(self.rules) || "
+            "has(self.scaleUp) || has(self.scaleDown)",
             "a backend's autoscaling must set what differs from spec.autoscaling: set a field or remove it",
             unless(lambda scaling: scaling != BackendAutoscaling()),
         ),
