@@ -24,7 +24,7 @@ help: ## Show this list
 
 ## The environment ---------------------------------------------------------------------------------------------------
 
-$(VENV): $(STAMP) ## Make the virtual environment from the lock file
+.venv: $(STAMP) ## Make the virtual environment from the lock file
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@if [ ! -x $(PY) ]; then \
