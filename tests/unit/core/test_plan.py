@@ -1,0 +1,139 @@
+"""From desired and observed objects to ordered steps."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+
+from aigateway.api.resolved import ConnectionPool
+from aigateway.core.identity import FINGERPRINT_ANNOTATION
+from aigateway.core.observation import ChildKind, ChildRef, Observation
+from aigateway.core.outcome import Apply, Delete
+from aigateway.core.plan import contains, make_plan
+from aigateway.core.reconcile import decide, render
+from tests.resolved import ADMINISTRATOR, NOW, UID, as_child, autoscaling, backend, observed, policy
+
+FULL = policy(
+    backends=(backend("v1", 80, autoscaling=autoscaling()), backend("v2", 20)),
+    connection_pool=ConnectionPool(50, 10, None, None),
+)
+
+
+def rendered() -> list[dict[str, Any]]:
+    """Return every object of a policy that has one of each kind."""
+    world = observed(FULL)
+    return [dict(body) for body in render(FULL, decide(FULL, world, ADMINISTRATOR, NOW), ADMINISTRATOR)]
+
+
+def world_with(*bodies: dict[str, Any], owner: str | None = UID) -> Observation:
+    """Return a world that holds these objects."""
+    return observed(FULL, children=dict(as_child(body, owner) for body in bodies))
+
+
+def test_first_plan_makes_before_it_routes() -> None:
+    """DestinationRules and scaling are there before a route leads to them; nothing is known, so each is read first."""
+    plan = make_plan(UID, rendered(), frozenset(), world_with())
+
+    assert [
+        ("DestinationRule", "chat-v1", True),
+        ("DestinationRule", "chat-v2", True),
+        ("ScaledObject", "chat-v1", False),
+        ("VirtualService", "chat-gateway", True),
+    ] == [(step.ref.kind, step.ref.name, step.required) for step in plan]
+    assert all(isinstance(step, Apply) and not step.exists for step in plan)
+
+
+def test_world_as_it_should_be_needs_no_step() -> None:
+    """What was applied and is still so is not written again, also after a restart."""
+    assert () == make_plan(UID, rendered(), frozenset(), world_with(*rendered()))
+
+
+def test_last_plan_takes_routes_away_first() -> None:
+    """Nothing that a route needs goes before the route does."""
+    plan = make_plan(UID, [], frozenset(), world_with(*rendered()))
+
+    assert ["VirtualService", "ScaledObject", "DestinationRule", "DestinationRule"] == [s.ref.kind for s in plan]
+    assert all(isinstance(step, Delete) and step.uid == f"uid-of-{step.ref.name}" for step in plan)
+
+
+def test_kept_children_are_not_pruned() -> None:
+    """An object whose reference is missing for now stays."""
+    ref = ChildRef(ChildKind.VIRTUAL_SERVICE, "chat-gateway")
+    wanted = [body for body in rendered() if body["kind"] != "VirtualService"]
+
+    assert () == make_plan(UID, wanted, frozenset({ref}), world_with(*rendered()))
+
+
+@pytest.mark.parametrize("owner", [None, "someone-else"], ids=["nobody's", "another-policy's"])
+def test_object_of_somebody_else_is_read_first_and_never_pruned(owner: str | None) -> None:
+    """A name that is taken is looked at again, not overwritten; what we don't own we don't delete."""
+    plan = make_plan(UID, rendered(), frozenset(), world_with(*rendered(), owner=owner))
+
+    assert [False] * 4 == [isinstance(step, Apply) and step.exists for step in plan]
+    assert () == make_plan(UID, [], frozenset(), world_with(*rendered(), owner=owner))
+
+
+def changed(mutate: str) -> dict[str, Any]:
+    """Return the VirtualService as someone has left it in the cluster."""
+    body = copy.deepcopy(next(b for b in rendered() if b["kind"] == "VirtualService"))
+    match mutate:
+        case "weight":
+            body["spec"]["http"][-1]["route"][0]["weight"] = 1
+        case "extra-route":
+            body["spec"]["http"].insert(0, {"route": []})
+        case "label-gone":
+            del body["metadata"]["labels"]["aigateway.dev/policy"]
+        case "owner-added":
+            body["metadata"]["ownerReferences"].append({"uid": "other"})
+        case "annotation-added":
+            body["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = "x"
+        case "field-added":
+            body["spec"]["tls"] = []
+        case "older-fingerprint":
+            body["metadata"]["annotations"][FINGERPRINT_ANNOTATION] = "0"
+    return body
+
+
+@pytest.mark.parametrize(
+    ("mutate", "expected"),
+    [
+        pytest.param("weight", (True, True), id="weight-edited"),
+        pytest.param("extra-route", (True, True), id="route-inserted"),
+        pytest.param("label-gone", (True, True), id="label-removed"),
+        pytest.param("owner-added", None, id="second-owner-is-tolerated"),
+        pytest.param("annotation-added", None, id="annotations-of-others-are-tolerated"),
+        pytest.param("field-added", None, id="fields-we-never-set-are-tolerated"),
+        pytest.param("older-fingerprint", (True, False), id="applied-by-an-older-policy-is-no-drift"),
+    ],
+)
+def test_edits_by_others(mutate: str, expected: tuple[bool, bool] | None) -> None:
+    """What we own is put back; what others add beside it is left alone."""
+    wanted = [body for body in rendered() if body["kind"] == "VirtualService"]
+    steps = make_plan(UID, wanted, frozenset(), world_with(changed(mutate)))
+
+    assert ([expected] if expected else []) == [(s.exists, s.drift) for s in steps if isinstance(s, Apply)]
+
+
+def test_kinds_that_the_cluster_lacks_are_left_out() -> None:
+    """Without KEDA the rest is applied."""
+    world = dataclasses.replace(world_with(), installed=frozenset({ChildKind.VIRTUAL_SERVICE}))
+
+    assert ["VirtualService"] == [step.ref.kind for step in make_plan(UID, rendered(), frozenset(), world)]
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "expected"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"a": 1}, True, id="more-is-fine"),
+        pytest.param({"a": 1}, {"a": 1, "b": 2}, False, id="less-is-not"),
+        pytest.param({"a": [1, 2]}, {"a": [1]}, False, id="lists-are-atomic"),
+        pytest.param({"a": {"b": "x"}}, {"a": {"b": "y"}}, False, id="nested-difference"),
+        pytest.param("text", {"a": 1}, False, id="another-type"),
+    ],
+)
+def test_contains(live: Any, wanted: Any, expected: bool) -> None:  # noqa: FBT001
+    """Objects are compared by what we own of them."""
+    assert expected == contains(live, wanted)

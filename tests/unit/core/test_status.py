@@ -1,0 +1,203 @@
+"""The status and events that follow from an outcome and its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from aigateway.api.problems import Problem, Rejection
+from aigateway.api.reasons import INVALID
+from aigateway.api.resolved import ResolvedPolicy, RetryCondition, Timeouts
+from aigateway.api.status import Status
+from aigateway.core.observation import ChildKind, Observation
+from aigateway.core.outcome import Apply, Failed, Outcome, Report, StepFailure, StepResult, Taken
+from aigateway.core.reconcile import reconcile
+from aigateway.core.status import report, unchanged
+from tests.resolved import ADMINISTRATOR, NOW, as_child, autoscaling, backend, observed, policy, retries
+
+
+def done(outcome: Outcome) -> tuple[StepResult, ...]:
+    """Return the results of a plan that went well."""
+    return tuple(StepResult(step, None) for step in outcome.plan)
+
+
+def reported(of: ResolvedPolicy | Rejection, world: Observation, now: float = NOW) -> Report:
+    """Reconcile, take every step, report."""
+    outcome = reconcile(of, world, ADMINISTRATOR, now)
+    return report(3, outcome, done(outcome), world, now)
+
+
+def conditions(status: Any) -> dict[str, tuple[str, str]]:
+    """Return status and reason by condition type."""
+    return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+
+
+def test_first_success() -> None:
+    """A policy in effect is Ready, tells its weights, replicas and children, and makes one event."""
+    of = policy()
+    first = reported(of, observed(of))
+
+    assert {
+        "Accepted": ("True", "Accepted"),
+        "ResolvedRefs": ("True", "ResolvedRefs"),
+        "Programmed": ("True", "Programmed"),
+        "ScalingReady": ("True", "NotRequested"),
+        "Ready": ("True", "Ready"),
+    } == conditions(first.status)
+    assert ("v1=80,v2=20", "v1=2/2,v2=2/2", 3) == tuple(
+        first.status[key] for key in ("weights", "replicas", "observedGeneration")
+    )
+    assert [{"kind": "VirtualService", "name": "chat-gateway"}] == first.status["children"]
+    assert [("Normal", "Programmed")] == [(event.type, event.reason.name) for event in first.events]
+
+
+def test_status_has_the_shape_that_the_crd_declares() -> None:
+    """Whatever is written is declared, since the API server prunes the rest."""
+    of = policy(backends=(backend("v1", 80, autoscaling=autoscaling()), backend("v2", 20)))
+
+    status = reported(of, observed(of)).status
+
+    assert status["weights"] == Status.model_validate_json(json.dumps(status)).weights
+
+
+def test_nothing_new_is_no_event_and_the_same_status() -> None:
+    """A second look at the same world writes nothing and posts nothing, however much later."""
+    of = policy()
+    first = reported(of, observed(of))
+    outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
+    children = dict(as_child(dict(step.body)) for step in outcome.plan if isinstance(step, Apply))
+
+    again = reported(of, observed(of, status=first.status, children=children), NOW + 3600)
+
+    assert first.status == again.status
+    assert () == again.events
+
+
+def test_weight_change_is_one_event() -> None:
+    """The event says from what to what."""
+    of = policy()
+    first = reported(of, observed(of))
+    moved = policy(backends=(backend("v1", 50), backend("v2", 50)))
+
+    second = reported(moved, observed(moved, status=first.status))
+
+    assert [("WeightsChanged", "v1=80,v2=20 is now v1=50,v2=50")] == [(e.reason.name, e.message) for e in second.events]
+
+
+FAILURES: list[Any] = [
+    pytest.param(Taken("the policy models/other"), "NameTaken", "belongs to the policy models/other", id="taken"),
+    pytest.param(Failed("admission webhook refused"), "ApplyFailed", "admission webhook refused", id="refused"),
+]
+
+
+@pytest.mark.parametrize(("failure", "reason", "said"), FAILURES)
+def test_failed_write_is_told_and_the_old_weights_with_it(failure: StepFailure, reason: str, said: str) -> None:
+    """While the route could not be written, status shows what traffic still has."""
+    of = policy()
+    before = reported(of, observed(of)).status
+    moved = policy(backends=(backend("v1", 50), backend("v2", 50)))
+    world = observed(moved, status=before)
+    outcome = reconcile(moved, world, ADMINISTRATOR, NOW)
+
+    failed = report(4, outcome, (StepResult(outcome.plan[0], failure),), world, NOW)
+
+    assert ("False", reason) == conditions(failed.status)["Programmed"] == conditions(failed.status)["Ready"]
+    assert said in next(c["message"] for c in failed.status["conditions"] if c["type"] == "Programmed")
+    assert "v1=80,v2=20" == failed.status["weights"]
+    assert [80, 20] == [entry["weight"] for entry in failed.status["backends"]]
+    assert [("Warning", reason)] == [(event.type, event.reason.name) for event in failed.events]
+
+
+def test_rejected_generation_keeps_what_is_in_effect() -> None:
+    """An invalid change says so, and goes on showing what traffic has."""
+    of = policy()
+    before = reported(of, observed(of)).status
+
+    after = reported(Rejection(INVALID, (Problem("spec.hosts[0]", "bad host"),)), observed(of, status=before))
+
+    assert ("False", "Invalid") == conditions(after.status)["Accepted"] == conditions(after.status)["Ready"]
+    assert before["weights"] == after.status["weights"]
+    assert before["effective"] == after.status["effective"]
+    assert 3 == after.status["observedGeneration"]
+
+
+def test_suspended_policy_is_unknown() -> None:
+    """Nobody checks what a suspended policy's children look like, so the condition claims nothing."""
+    of = policy(suspend=True)
+
+    assert ("Unknown", "Suspended") == conditions(reported(of, observed(of)).status)["Ready"]
+
+
+def test_cluster_without_istio_says_so() -> None:
+    """The condition names what is missing."""
+    of = policy()
+
+    status = reported(of, observed(of, installed=frozenset({ChildKind.SCALED_OBJECT}))).status
+
+    assert ("False", "IstioNotInstalled") == conditions(status)["Programmed"]
+
+
+def test_transition_time_moves_only_with_the_status_of_a_condition() -> None:
+    """A new message or reason alone keeps the time since when the condition is what it is."""
+    of = policy()
+    first = reported(of, observed(of)).status
+    missing = observed(of, services={}, status=first)
+
+    second = reported(of, missing, NOW + 60).status
+
+    times = {
+        kind: tuple(c["lastTransitionTime"] for s in (first, second) for c in s["conditions"] if c["type"] == kind)
+        for kind in ("Accepted", "ResolvedRefs")
+    }
+    assert times["Accepted"][0] == times["Accepted"][1]
+    assert times["ResolvedRefs"][0] != times["ResolvedRefs"][1]
+
+
+def test_drift_that_was_repaired_is_an_event() -> None:
+    """Whoever edited the object by hand finds out why the edit is gone."""
+    of = policy()
+    outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
+    step = outcome.plan[0]
+    assert isinstance(step, Apply)
+    repaired = dataclasses.replace(step, exists=True, drift=True)
+    before = reported(of, observed(of)).status
+
+    events = report(3, outcome, (StepResult(repaired, None),), observed(of, status=before), NOW).events
+
+    assert [("DriftRepaired", "VirtualService chat-gateway was changed by someone else and has been put back")] == [
+        (event.reason.name, event.message) for event in events
+    ]
+
+
+def test_bound_per_attempt_that_istio_cannot_give_is_said() -> None:
+    """A field without effect is listed, with what to do."""
+    of = policy(timeouts=Timeouts(None, 1000), retries=retries(conditions=(RetryCondition.RESET,)))
+
+    assert ["timeouts.perTry"] == [entry["field"] for entry in reported(of, observed(of)).status["skipped"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param({"weights": "a=1"}, {"weights": "a=1"}, True, id="same"),
+        pytest.param({"weights": "a=1"}, {"weights": "a=2"}, False, id="weights"),
+        pytest.param(
+            {"conditions": [{"type": "A", "lastTransitionTime": "1"}]},
+            {"conditions": [{"type": "A", "lastTransitionTime": "2"}]},
+            True,
+            id="only-a-time",
+        ),
+        pytest.param(
+            {"conditions": [{"type": "A"}, {"type": "B"}]},
+            {"conditions": [{"type": "B"}, {"type": "A"}]},
+            True,
+            id="only-the-order",
+        ),
+    ],
+)
+def test_unchanged(old: dict[str, Any], new: dict[str, Any], expected: bool) -> None:  # noqa: FBT001
+    """Times and the order of conditions are not news."""
+    assert expected == unchanged(old, new)
