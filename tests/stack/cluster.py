@@ -60,7 +60,7 @@ class Cluster:
 
         def established() -> bool:
             status = self.get("CustomResourceDefinition", definition).get("status", {})
-            return any(item["type"] == "Established" and item["status"] == "True" for item in status["conditions"])
+            return any(item["type"] == "Established" and item["status"] == "True" for item in status.get("conditions") or ())
 
         eventually(established, f"{definition} is served")
 
