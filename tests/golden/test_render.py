@@ -26,10 +26,10 @@ from aigateway.api.resolved import (
     WorkloadKind,
     WorkloadRef,
 )
+from aigateway.cli.output import as_yaml
 from aigateway.core.observation import EndpointsState, Observation, ServicePort, ServiceState
 from aigateway.core.reconcile import decide, render
 from tests.resolved import ADMINISTRATOR, NOW, SAFE_CONDITIONS, autoscaling, backend, in_mesh, observed, policy, retries
-from tests.yaml_text import dump_all
 
 FILES = Path(__file__).parent
 
@@ -113,7 +113,7 @@ def test_rendered_objects(name: str) -> None:
     of = POLICIES[name]
     bodies = render(of, decide(of, world(of), ADMINISTRATOR, NOW), ADMINISTRATOR)
 
-    check(name, dump_all(bodies))
+    check(name, as_yaml(bodies))
 
 
 def test_unavailable_backend_is_left_out_of_the_split() -> None:
@@ -122,7 +122,7 @@ def test_unavailable_backend_is_left_out_of_the_split() -> None:
     endpoints = {"model-v1": EndpointsState(2, 0), "model-v2": EndpointsState(0, 0)}
     bodies = render(of, decide(of, observed(of, endpoints=endpoints), ADMINISTRATOR, NOW), ADMINISTRATOR)
 
-    check("one-backend-unavailable", dump_all(bodies))
+    check("one-backend-unavailable", as_yaml(bodies))
 
 
 def check(name: str, text: str) -> None:
