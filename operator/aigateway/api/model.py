@@ -24,8 +24,7 @@ LIST_KEYS = "x-kubernetes-list-map-keys"
 class Model(BaseModel):
     """Strict and frozen, camelCase outside; an unknown field is an error, since it is most often a misspelt one."""
 
-    # Models are only made by validation, never by keyword, so nobody misses checked keywords.
-    model_config = ConfigDict(  # type: ignore[pydantic-alias]
+    model_config = ConfigDict(
         strict=True,
         frozen=True,
         extra="forbid",
