@@ -134,6 +134,6 @@ def test_kinds_that_the_cluster_lacks_are_left_out() -> None:
         pytest.param("text", {"a": 1}, False, id="another-type"),
     ],
 )
-def test_contains(live: Any, wanted: Any, expected: bool) -> None:  # noqa: FBT001
+def test_contains(live: Any, wanted: Any, expected: bool) -> None:
     """Objects are compared by what we own of them."""
     assert expected == contains(live, wanted)

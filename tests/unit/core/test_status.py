@@ -198,6 +198,6 @@ def test_bound_per_attempt_that_istio_cannot_give_is_said() -> None:
         ),
     ],
 )
-def test_unchanged(old: dict[str, Any], new: dict[str, Any], expected: bool) -> None:  # noqa: FBT001
+def test_unchanged(old: dict[str, Any], new: dict[str, Any], expected: bool) -> None:
     """Times and the order of conditions are not news."""
     assert expected == unchanged(old, new)

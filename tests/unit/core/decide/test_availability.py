@@ -27,7 +27,7 @@ NOW = 1000.0
         pytest.param(False, 1, UP_AFTER, Availability(available=True, changes_at=None), id="back-long-enough"),
     ],
 )
-def test_debounce(known: bool | None, ready: int, for_seconds: float, expected: Availability) -> None:  # noqa: FBT001
+def test_debounce(known: bool | None, ready: int, for_seconds: float, expected: Availability) -> None:
     """A backend leaves after three seconds without ready endpoints and returns after ten with them."""
     endpoints = EndpointsState(ready=ready, since=NOW - for_seconds)
 
@@ -35,7 +35,7 @@ def test_debounce(known: bool | None, ready: int, for_seconds: float, expected: 
 
 
 @pytest.mark.parametrize("known", [True, False, None], ids=["was-ready", "was-not", "unknown"])
-def test_missing_observation_moves_nothing(known: bool | None) -> None:  # noqa: FBT001
+def test_missing_observation_moves_nothing(known: bool | None) -> None:
     """Endpoints that were never seen keep a known state, and give an unknown backend no traffic."""
     expected = Availability(available=known is True, changes_at=None)
 

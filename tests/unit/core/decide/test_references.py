@@ -83,7 +83,7 @@ def test_named_port_of_several_is_taken() -> None:
         pytest.param(None, {}, False, id="missing-service"),
     ],
 )
-def test_in_mesh_name(port: int | None, services: dict[str, ServiceState], exists: bool) -> None:  # noqa: FBT001
+def test_in_mesh_name(port: int | None, services: dict[str, ServiceState], exists: bool) -> None:
     """The in-mesh name can be routed when its Service has the named port, or no port is named."""
     one = policy(service=in_mesh(port))
     world = observed(one)
