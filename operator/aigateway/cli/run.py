@@ -1,0 +1,104 @@
+"""``aigateway run``: the operator in the foreground, until SIGTERM or SIGINT.
+
+Exit codes: 0 after a request to stop, 1 when something failed that no retry heals, 2 for settings that make no sense.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pythonjsonlogger.json import JsonFormatter
+
+from aigateway.cluster.connection import AccessError
+from aigateway.process import Operator
+from aigateway.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+_DEFAULTS = Settings()
+
+
+def _option(name: str, text: str, **more: Any) -> Callable[[F], F]:  # noqa: ANN401 (click's own keyword arguments)
+    """Declare one flag, its environment variable ``AIGATEWAY_…``, and the default of :class:`Settings`."""
+    field = name.replace("-", "_")
+    default = getattr(_DEFAULTS, field, None)
+    return click.option(
+        f"--{name}",
+        help=text,
+        envvar=f"AIGATEWAY_{field.upper()}",
+        show_envvar=True,
+        default=default,
+        show_default=True,
+        **more,
+    )
+
+
+@click.command()
+@_option(
+    "kubeconfig",
+    "Access to the cluster; without it, the pod's own or the default file.",
+    type=click.Path(path_type=Path),
+)
+@_option("context", "Context of the kubeconfig.")
+@_option("namespaces", "Look only at these namespaces, separated by commas.  [default: all]", metavar="A,B")
+@_option("default-gateway", "Istio Gateway of policies that have hosts and name none.", metavar="NAMESPACE/NAME")
+@_option("cluster-domain", "DNS domain of the cluster.")
+@_option("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL")
+@_option("scaling-window", "Range of rates in scaling rules, in seconds: at least four scrapes.", type=int)
+@_option("scaling-polling", "How often KEDA looks, in seconds.", type=int)
+@_option("probes-address", "Where /livez and /readyz are served.", metavar="HOST:PORT")
+@_option("metrics-address", "Where /metrics is served; may be the same.", metavar="HOST:PORT")
+@_option("log-level", "What is logged.", type=click.Choice(["debug", "info", "warning", "error"]))
+@_option("log-format", "How it is logged.", type=click.Choice(["json", "text"]))
+@_option("concurrency", "How many policies are worked on at once.", type=int)
+def run(namespaces: str | None, **options: Any) -> None:  # noqa: ANN401 (click hands over what the flags declare)
+    """Run the operator."""
+    try:
+        settings = Settings(namespaces=_split(namespaces), **options)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    _set_up_logging(settings)
+    try:
+        asyncio.run(_run(settings))
+    except (AccessError, OSError) as error:
+        log.error("the operator cannot start: %s", error)  # noqa: TRY400 (what is wrong is said; a trace says no more)
+        sys.exit(1)
+    except Exception:
+        log.exception("the operator ends because a part of it failed; start it again")
+        sys.exit(1)
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    await Operator(settings).run(stop)
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(part for item in (text or "").split(",") if (part := item.strip()))
+
+
+def _set_up_logging(settings: Settings) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+        if settings.log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    # kopf logs whole objects at debug level, and at info level only its own steps.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

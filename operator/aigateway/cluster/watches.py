@@ -1,0 +1,173 @@
+"""Which reflectors run: for generated objects always, for what policies refer to only where there are policies.
+
+:mod:`aigateway.process` runs it beside the engine.  It starts and stops reflectors, looks for Istio and KEDA until they
+are installed, and says whether the caches can be trusted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from aigateway.cluster.client import ApiError, Client
+from aigateway.cluster.reflector import Reflector, Scope, Sink
+from aigateway.cluster.resources import CHILD_SELECTOR, CHILDREN, ENDPOINT_SLICES, SERVICES, WORKLOADS
+from aigateway.cluster.world import Presence, World
+from aigateway.core.observation import ChildKind
+
+log = logging.getLogger(__name__)
+
+FRESH_SECONDS = 150.0
+"""Twice the longest silence of a healthy watch."""
+_LOOK_AGAIN_SECONDS = (20.0, 40.0)
+
+
+@dataclass(slots=True)
+class _Running:
+    reflectors: list[Reflector]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def synced(self) -> bool:
+        return all(reflector.synced for reflector in self.reflectors)
+
+    def start(self) -> None:
+        self.tasks = [asyncio.create_task(item.run(), name=f"watch {item.scope}") for item in self.reflectors]
+
+    async def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class Watches:
+    """All reflectors of the operator but the policies' own.  ``namespaces`` empty: the whole cluster."""
+
+    def __init__(self, client: Client, world: World, namespaces: tuple[str, ...]) -> None:
+        self._client = client
+        self._world = world
+        self._namespaces = namespaces
+        self._children: dict[ChildKind, _Running] = {}
+        self._referents: dict[str, _Running] = {}
+        self._missing = asyncio.Event()
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Keep the reflectors of generated objects running, and look for absent kinds, until cancelled."""
+        try:
+            while True:
+                await self._look_for_kinds()
+                await self._until_next_look()
+        finally:
+            running = [*self._children.values(), *self._referents.values()]
+            await asyncio.gather(*(item.stop() for item in running), *self._stopping)
+
+    def namespace_changed(self, namespace: str, held: bool) -> None:  # noqa: FBT001 (a callback's shape)
+        """Start or stop watching what policies refer to in a namespace."""
+        if held and namespace not in self._referents:
+            self._referents[namespace] = self._referent_reflectors(namespace)
+            self._referents[namespace].start()
+        elif not held and namespace in self._referents:
+            self._stop(self._referents.pop(namespace))
+            self._world.namespace_is_left(namespace)
+
+    def reflectors(self) -> Iterable[Reflector]:
+        """Return every reflector that runs now."""
+        return [
+            item for running in (*self._children.values(), *self._referents.values()) for item in running.reflectors
+        ]
+
+    def stale(self) -> list[str]:
+        """Return what cannot be trusted now: kinds not looked for yet, caches not filled or not fresh."""
+        horizon = time.monotonic() - FRESH_SECONDS
+        unknown = [
+            f"{kind} not looked for yet" for kind, how in self._world.presence.items() if how is Presence.UNKNOWN
+        ]
+        waiting = [f"{item.scope} not listed yet" for item in self.reflectors() if not item.synced]
+        silent = [f"{item.scope} silent" for item in self.reflectors() if item.synced and item.heard_at < horizon]
+        return [*unknown, *waiting, *silent]
+
+    # Generated objects --------------------------------------------------------------------------------------------
+
+    async def _look_for_kinds(self) -> None:
+        """Ask for the kinds that are not watched; a group that both kinds of Istio share is asked once."""
+        wanted = [kind for kind in ChildKind if kind not in self._children]
+        for group in dict.fromkeys(CHILDREN[kind].group_path for kind in wanted):
+            kinds = [kind for kind in wanted if CHILDREN[kind].group_path == group]
+            try:
+                served = await self._client.kinds(CHILDREN[kinds[0]])
+            except ApiError as error:
+                log.warning("whether the cluster has %s is unknown, it is asked again: %s", kinds[0], error)
+                continue
+            for kind in kinds:
+                self._found(kind, present=CHILDREN[kind].plural in served)
+
+    def _found(self, kind: ChildKind, *, present: bool) -> None:
+        if not present:
+            if self._world.presence[kind] is not Presence.ABSENT:
+                log.warning("the cluster has no %s; policies that need it say so until it is installed", kind)
+            self._world.set_presence(kind, Presence.ABSENT)
+            return
+        running = _Running([self._child_reflector(kind, namespace) for namespace in self._namespaces or (None,)])
+        self._children[kind] = running
+        running.start()
+
+    def _child_reflector(self, kind: ChildKind, namespace: str | None) -> Reflector:
+        scope = Scope(CHILDREN[kind], namespace, CHILD_SELECTOR)
+        return Reflector(
+            self._client,
+            scope,
+            self._world.children[kind],
+            on_synced=lambda: self._child_synced(kind),
+            on_missing=lambda: self._child_missing(kind),
+        )
+
+    def _child_synced(self, kind: ChildKind) -> None:
+        running = self._children.get(kind)
+        if running is not None and running.synced:
+            log.info("watching %s", CHILDREN[kind].label)
+            self._world.set_presence(kind, Presence.SYNCED)
+
+    def _child_missing(self, kind: ChildKind) -> None:
+        """Stop watching a kind that was removed from the cluster, and look for it from now on."""
+        running = self._children.pop(kind, None)
+        if running is not None:
+            self._stop(running)
+            self._found(kind, present=False)
+            self._missing.set()
+
+    async def _until_next_look(self) -> None:
+        """Wait while every kind is watched, else for about half a minute."""
+        self._missing.clear()
+        if len(self._children) == len(ChildKind):
+            await self._missing.wait()
+        unknown = Presence.UNKNOWN in (self._world.presence[kind] for kind in ChildKind if kind not in self._children)
+        delay = 1.0 if unknown else random.uniform(*_LOOK_AGAIN_SECONDS)  # noqa: S311 (spreads load)
+        await asyncio.sleep(delay)
+
+    # What policies refer to ---------------------------------------------------------------------------------------
+
+    def _referent_reflectors(self, namespace: str) -> _Running:
+        world = self._world
+        stores: dict[Scope, Sink] = {
+            Scope(SERVICES, namespace): world.services,
+            Scope(ENDPOINT_SLICES, namespace): world.slices,
+            **{Scope(WORKLOADS[kind], namespace): store for kind, store in world.workloads.items()},
+        }
+        synced: Callable[[], None] = lambda: self._referents_synced(namespace)  # noqa: E731
+        return _Running([Reflector(self._client, scope, store, synced) for scope, store in stores.items()])
+
+    def _referents_synced(self, namespace: str) -> None:
+        running = self._referents.get(namespace)
+        if running is not None and running.synced:
+            self._world.namespace_is_synced(namespace)
+
+    def _stop(self, running: _Running) -> None:
+        """Stop reflectors in the background: this is called from inside their own callbacks."""
+        task = asyncio.get_running_loop().create_task(running.stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)

@@ -1,0 +1,202 @@
+"""Everything the operator knows of the cluster: the caches, what they mean for a policy, and who must look again.
+
+:mod:`aigateway.cluster.watches` fills it, :mod:`aigateway.engine` asks it for observations and tells it of every write.
+It does no I/O and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from aigateway.api.administrator import Administrator
+from aigateway.api.problems import Rejection
+from aigateway.api.resolved import PolicyKey, ResolvedPolicy, WorkloadKind, WorkloadRef
+from aigateway.cluster import parse
+from aigateway.cluster.endpoints import Endpoints
+from aigateway.cluster.index import PolicyIndex
+from aigateway.cluster.parse import SliceState
+from aigateway.cluster.store import Entry, Store
+from aigateway.core.identity import POLICY_LABEL
+from aigateway.core.observation import ChildKind, ChildRef, ChildState, Json, Observation, ServiceState, WorkloadState
+
+
+class Presence(Enum):
+    """Whether the cluster has a kind of ours, and whether its objects are known."""
+
+    UNKNOWN = "unknown"
+    ABSENT = "absent"
+    SYNCED = "synced"
+
+
+class World:
+    """The caches.  ``wake`` is told the key of every policy that something changed for.
+
+    ``on_namespace`` is told a namespace when its first policy appears (True) and when its last one has left (False).
+    """
+
+    def __init__(
+        self,
+        administrator: Administrator,
+        now: Callable[[], float],
+        wake: Callable[[PolicyKey], None],
+        on_namespace: Callable[[str, bool], None] = lambda *_: None,
+    ) -> None:
+        self._wake = wake
+        self._on_namespace = on_namespace
+        self.index = PolicyIndex(administrator)
+        self.endpoints = Endpoints(now, self._service_changed)
+        self.policies: Store[Json] = Store(parse.policy, self._policy_changed)
+        self.services: Store[ServiceState] = Store(parse.service, self._service_entry_changed)
+        self.slices: Store[SliceState] = Store(parse.endpoint_slice, self.endpoints.changed)
+        self.workloads: dict[WorkloadKind, Store[WorkloadState]] = {
+            kind: Store(parse.workload, self._workload_changed(kind)) for kind in WorkloadKind
+        }
+        self.children: dict[ChildKind, Store[Json]] = {
+            kind: Store(parse.child, self._child_changed) for kind in ChildKind
+        }
+        self.presence: dict[ChildKind, Presence] = dict.fromkeys(ChildKind, Presence.UNKNOWN)
+        self.policies_synced = False
+        self._namespaces_synced: set[str] = set()
+
+    # What is known ------------------------------------------------------------------------------------------------
+
+    def complete(self, namespace: str) -> bool:
+        """Whether enough is known to decide for the policies of a namespace."""
+        kinds_known = Presence.UNKNOWN not in self.presence.values()
+        return self.policies_synced and kinds_known and namespace in self._namespaces_synced
+
+    def policy(self, key: PolicyKey) -> Entry[Json] | None:
+        """Return a policy; None where it does not exist, or is being deleted."""
+        entry = self.policies.get(key.namespace, key.name)
+        return None if entry is None or "deletionTimestamp" in entry.value["metadata"] else entry
+
+    def observe(self, key: PolicyKey, policy: ResolvedPolicy | Rejection, status: Json) -> Observation:
+        """Return what a decision about this policy may look at."""
+        services = self._services_of(key, policy)
+        return Observation(
+            services=services,
+            endpoints={name: self.endpoints.state(key.namespace, name) for name in services},
+            workloads=self._workloads_of(key, policy),
+            children=self._children_of(key),
+            installed=frozenset(kind for kind, presence in self.presence.items() if presence is Presence.SYNCED),
+            status=status,
+        )
+
+    def _services_of(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[str, ServiceState]:
+        if isinstance(policy, Rejection):
+            return {}
+        names = {backend.service for backend in policy.backends} | ({policy.service.name} if policy.service else set())
+        known = self.services.namespace(key.namespace)
+        return {name: known[name].value for name in names if name in known}
+
+    def _workloads_of(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[WorkloadRef, WorkloadState]:
+        if isinstance(policy, Rejection):
+            return {}
+        found = {
+            backend.workload: self.workloads[backend.workload.kind].get(key.namespace, backend.workload.name)
+            for backend in policy.backends
+        }
+        return {ref: entry.value for ref, entry in found.items() if entry is not None}
+
+    def _children_of(self, key: PolicyKey) -> dict[ChildRef, ChildState]:
+        """Return the policy's children; one that is being deleted counts as gone, and is found again by a read."""
+        return {
+            ChildRef(kind, entry.name): child_state(entry)
+            for kind, store in self.children.items()
+            for entry in store.namespace(key.namespace).values()
+            if policy_of(entry.value) == key.name and "deletionTimestamp" not in entry.value["metadata"]
+        }
+
+    # What changes -------------------------------------------------------------------------------------------------
+
+    def policies_are_synced(self) -> None:
+        """Take over that every policy is known."""
+        self.policies_synced = True
+        self.wake_all()
+
+    def namespace_is_synced(self, namespace: str) -> None:
+        """Take over that everything a policy may refer to in a namespace is known."""
+        self._namespaces_synced.add(namespace)
+        for name in self.policies.namespace(namespace):
+            self._wake(PolicyKey(namespace, name))
+
+    def namespace_is_left(self, namespace: str) -> None:
+        """Forget a namespace that is no longer watched."""
+        self._namespaces_synced.discard(namespace)
+        self.services.clear(namespace)
+        self.slices.clear(namespace)
+        for store in self.workloads.values():
+            store.clear(namespace)
+        self.endpoints.clear(namespace)
+
+    def set_presence(self, kind: ChildKind, presence: Presence) -> None:
+        """Take over whether the cluster has a kind."""
+        if self.presence[kind] is presence:
+            return
+        self.presence[kind] = presence
+        if presence is Presence.ABSENT:
+            self.children[kind].clear()
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Let every policy be looked at."""
+        for entry in self.policies:
+            self._wake(PolicyKey(entry.namespace, entry.name))
+
+    def _policy_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
+        entry = new or old
+        if entry is None:
+            return
+        key = PolicyKey(entry.namespace, entry.name)
+        self.index.changed(key, old, new)
+        held = len(self.policies.namespace(key.namespace))
+        if old is None and held == 1:
+            self._on_namespace(key.namespace, True)  # noqa: FBT003 (the meaning is the callback's)
+        elif new is None and held == 0:
+            self._on_namespace(key.namespace, False)  # noqa: FBT003
+        self._wake(key)
+
+    def _service_entry_changed(self, old: Entry[ServiceState] | None, new: Entry[ServiceState] | None) -> None:
+        entry = new or old
+        if entry is not None:
+            self._service_changed(entry.namespace, entry.name)
+
+    def _service_changed(self, namespace: str, name: str) -> None:
+        for key in self.index.users_of_service(namespace, name):
+            self._wake(key)
+
+    def _workload_changed(
+        self, kind: WorkloadKind
+    ) -> Callable[[Entry[WorkloadState] | None, Entry[WorkloadState] | None], None]:
+        def changed(old: Entry[WorkloadState] | None, new: Entry[WorkloadState] | None) -> None:
+            entry = new or old
+            if entry is not None:
+                for key in self.index.users_of_workload(entry.namespace, kind, entry.name):
+                    self._wake(key)
+
+        return changed
+
+    def _child_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
+        for entry in (old, new):
+            name = policy_of(entry.value) if entry is not None else None
+            if entry is not None and name and self.policies.get(entry.namespace, name) is not None:
+                self._wake(PolicyKey(entry.namespace, name))
+
+
+def policy_of(child: Json) -> str | None:
+    """Return the name of the policy that a generated object says it belongs to."""
+    name: str | None = (child["metadata"].get("labels") or {}).get(POLICY_LABEL)
+    return name
+
+
+def controller_of(raw: Json) -> Json | None:
+    """Return the owner reference of an object's controller."""
+    owners = raw["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def child_state(entry: Entry[Json]) -> ChildState:
+    """Return a cached child as decisions see it."""
+    owner = controller_of(entry.value)
+    return ChildState(entry.uid, str(entry.resource_version), owner["uid"] if owner else None, entry.value)

@@ -1,0 +1,238 @@
+"""Observe, reconcile, execute, report: one pass over one policy, and the workers that make passes.
+
+:mod:`aigateway.process` runs it on the caches of :mod:`aigateway.cluster`.  What should be so is decided by
+:mod:`aigateway.core`; the engine carries it out in an order that survives being killed between any two writes: what
+must be remembered is written to status first, then the children, then the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aigateway.api.administrator import Administrator
+from aigateway.api.resolved import PolicyKey
+from aigateway.cluster.client import ApiError
+from aigateway.cluster.events import Recorder
+from aigateway.cluster.queue import WorkQueue
+from aigateway.cluster.store import Entry
+from aigateway.cluster.world import World
+from aigateway.cluster.writer import Conflict, Writer, shown
+from aigateway.core.observation import Json, Observation
+from aigateway.core.outcome import Outcome, StepResult, Taken
+from aigateway.core.reconcile import reconcile
+from aigateway.core.status import report, unchanged
+
+log = logging.getLogger(__name__)
+
+FAST_FIELDS = ("replicas",)
+"""Status fields that move by themselves; a status that differs in nothing else waits for its turn."""
+FAST_FIELDS_SECONDS = 10.0
+_TAKEN_RETRY_SECONDS = 60.0
+_SOON_SECONDS = 0.05
+"""A time that has come while the pass was on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What is to come for a key: how the pass went, and in how many seconds to look again (None: on a change).
+
+    ``result`` is ``unchanged``, ``changed``, ``failed``, ``conflict``, ``waiting`` (caches not filled) or ``gone``.
+    A failed pass is tried again with backoff, after at least ``at_least`` and at most ``at_most`` seconds.
+    """
+
+    result: str
+    wake_after: float | None = None
+    at_least: float = 0.0
+    at_most: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class _Executed:
+    """What became of a plan."""
+
+    results: tuple[StepResult, ...] = ()
+    retry_after: float = 0.0
+
+    @property
+    def failures(self) -> list[StepResult]:
+        return [result for result in self.results if result.failure is not None]
+
+
+class Engine:
+    """Makes passes.  ``clock`` gives wall-clock seconds."""
+
+    def __init__(
+        self,
+        world: World,
+        writer: Writer,
+        recorder: Recorder,
+        administrator: Administrator,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._world = world
+        self._writer = writer
+        self._recorder = recorder
+        self._administrator = administrator
+        self._clock = clock
+        self._status_written: dict[PolicyKey, float] = {}
+
+    async def reconcile(self, key: PolicyKey) -> Next:
+        """Make one pass over a policy."""
+        policy = self._world.policy(key)
+        if policy is None:
+            self._status_written.pop(key, None)
+            return Next("gone")
+        if not self._world.complete(key.namespace):
+            return Next("waiting")
+        try:
+            return await self._pass(key, policy)
+        except Conflict as conflict:
+            log.debug("policy %s changed during its pass and is looked at again: %s", key, conflict)
+            return Next("conflict")
+        except ApiError as error:
+            log.warning("the status of policy %s was not written, it is tried again: %s", key, shown(str(error)))
+            return Next("failed", at_least=error.retry_after or 0.0)
+
+    async def _pass(self, key: PolicyKey, policy: Entry[Json]) -> Next:
+        resolved = self._world.index.resolved(key)
+        observation = self._world.observe(key, resolved, policy.value.get("status") or {})
+        outcome = reconcile(resolved, observation, self._administrator, self._clock())
+        policy = await self._remember(policy, observation, outcome)
+        executed = await self._execute(key, policy.uid, outcome)
+        return await self._report(key, policy, observation, outcome, executed)
+
+    async def _remember(self, policy: Entry[Json], observation: Observation, outcome: Outcome) -> Entry[Json]:
+        """Write what must survive before any child moves; the rest of the status stays as it is."""
+        if outcome.memory is None:
+            return policy
+        return await self._writer.write_status(policy, {**observation.status, **outcome.memory})
+
+    async def _execute(self, key: PolicyKey, uid: str, outcome: Outcome) -> _Executed:
+        """Take the steps in order; a failed required one is the last."""
+        results: list[StepResult] = []
+        retry_after = 0.0
+        for step in outcome.plan:
+            trouble = await self._writer.take(key, uid, step)
+            results.append(StepResult(step, trouble.failure if trouble else None))
+            retry_after = max(retry_after, trouble.retry_after if trouble else 0.0)
+            if trouble and step.required:
+                break
+        return _Executed(tuple(results), retry_after)
+
+    async def _report(
+        self, key: PolicyKey, policy: Entry[Json], observation: Observation, outcome: Outcome, executed: _Executed
+    ) -> Next:
+        now = self._clock()
+        generation = int(policy.value["metadata"].get("generation", 0))
+        told = report(generation, outcome, executed.results, observation, now)
+        wait = self._status_wait(key, policy.value.get("status") or {}, told.status)
+        if wait == 0:
+            policy = await self._writer.write_status(policy, told.status)
+            self._status_written[key] = now
+            log.info("policy %s: %s", key, _summary(told.status))
+        self._recorder.post(policy, told.events)
+        wakes = [wait or None, None if outcome.wake_at is None else max(_SOON_SECONDS, outcome.wake_at - now)]
+        return _next(executed, min((at for at in wakes if at is not None), default=None), changed=wait == 0)
+
+    def _status_wait(self, key: PolicyKey, old: Json, new: Json) -> float | None:
+        """Return in how many seconds the status is to be written: 0 now, None not at all."""
+        if unchanged(old, new):
+            return None
+        if not unchanged(_slow(old), _slow(new)):
+            return 0.0
+        since = self._clock() - self._status_written.get(key, float("-inf"))
+        return max(0.0, FAST_FIELDS_SECONDS - since) if since >= 0 else FAST_FIELDS_SECONDS
+
+
+def _slow(status: Json) -> Mapping[str, Any]:
+    return {name: value for name, value in status.items() if name not in FAST_FIELDS}
+
+
+def _summary(status: Json) -> str:
+    """Say in one line what a status says."""
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    state = "ready" if ready.get("status") == "True" else f"not ready ({ready.get('reason')})"
+    return f"{state}, weights {status.get('weights') or 'none'}"
+
+
+def _next(executed: _Executed, wake_after: float | None, *, changed: bool) -> Next:
+    if not executed.failures:
+        return Next("changed" if changed or executed.results else "unchanged", wake_after)
+    only_taken = all(isinstance(result.failure, Taken) for result in executed.failures)
+    at_most = _TAKEN_RETRY_SECONDS if only_taken else float("inf")
+    return Next("failed", wake_after, executed.retry_after, at_most)
+
+
+class Workers:
+    """Take keys from the queue and make passes, several at once, but never two over one key.
+
+    ``observe`` is told how each pass went and how many seconds it took.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: WorkQueue[PolicyKey],
+        concurrency: int,
+        observe: Callable[[str, float], None] = lambda *_: None,
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._concurrency = concurrency
+        self._observe = observe
+        self._busy: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Work until cancelled; a pass in flight when that happens goes on, see :meth:`drain`."""
+        free = asyncio.Semaphore(self._concurrency)
+        while True:
+            await free.acquire()
+            try:
+                key = await self._queue.get()
+            except asyncio.CancelledError:
+                free.release()
+                raise
+            task = asyncio.create_task(self._work(key), name=f"reconcile {key}")
+            self._busy.add(task)
+            task.add_done_callback(self._busy.discard)
+            task.add_done_callback(lambda _: free.release())
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for the passes in flight; return how many were cut off after ``seconds``."""
+        if not self._busy:
+            return 0
+        _, late = await asyncio.wait(self._busy, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    async def _work(self, key: PolicyKey) -> None:
+        started = time.monotonic()
+        result = "error"
+        try:
+            coming = await self._engine.reconcile(key)
+            result = coming.result
+            self._plan(key, coming)
+        except Exception:  # a fault in one pass must not end the work on all other policies
+            wait = self._queue.failed(key)
+            log.exception("the pass over policy %s failed unexpectedly and is tried again in %.0f s", key, wait)
+        finally:
+            self._observe(result, time.monotonic() - started)
+            self._queue.done(key)
+
+    def _plan(self, key: PolicyKey, coming: Next) -> None:
+        if coming.result == "gone":
+            self._queue.forget(key)
+        elif coming.result in ("failed", "conflict"):
+            self._queue.failed(key, coming.at_least, coming.at_most)
+        else:
+            self._queue.succeeded(key)
+            if coming.wake_after is not None:
+                self._queue.add_after(key, coming.wake_after)

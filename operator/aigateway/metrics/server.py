@@ -1,0 +1,73 @@
+"""The operator's own HTTP endpoints: /livez and /readyz for the kubelet, /metrics for Prometheus.
+
+:mod:`aigateway.process` starts it in the engine's loop: that it answers at all shows that the loop turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+Faults = Callable[[], Iterable[str]]
+"""Names what is wrong now; nothing: all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; ``host`` None: on all addresses."""
+
+    host: str | None
+    port: int
+
+    def __str__(self) -> str:
+        """Return the form of the command line."""
+        return f"{self.host or ''}:{self.port}"
+
+
+class Server:
+    """Serves until closed; use it as an asynchronous context manager.  Equal addresses share one listener."""
+
+    def __init__(
+        self, probes: Address, metrics: Address, registry: CollectorRegistry, dead: Faults, unready: Faults
+    ) -> None:
+        self._registry = registry
+        self._dead = dead
+        self._unready = unready
+        routes = {probes: self._probe_routes(), metrics: [web.get("/metrics", self._metrics)]}
+        if probes == metrics:
+            routes[probes] = [*self._probe_routes(), web.get("/metrics", self._metrics)]
+        self._routes = routes
+        self._runners: list[web.AppRunner] = []
+
+    async def __aenter__(self) -> Self:
+        for address, routes in self._routes.items():
+            app = web.Application()
+            app.add_routes(routes)
+            runner = web.AppRunner(app, access_log=None, handle_signals=False)
+            self._runners.append(runner)
+            await runner.setup()
+            await web.TCPSite(runner, address.host, address.port, reuse_address=True).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for runner in self._runners:
+            await runner.cleanup()
+
+    def _probe_routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/livez", lambda _: _answer(self._dead())),
+            web.get("/readyz", lambda _: _answer(self._unready())),
+        ]
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _answer(faults: Iterable[str]) -> web.Response:
+    found = list(faults)
+    return web.Response(text="\n".join(found) or "ok", status=503 if found else 200)

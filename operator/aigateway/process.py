@@ -1,0 +1,145 @@
+"""The operator as a process: every part wired up, started, watched over and stopped.
+
+Called by ``aigateway run``.  The engine's event loop runs here; kopf has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+
+from aigateway.api.resolved import PolicyKey
+from aigateway.cluster.client import Client
+from aigateway.cluster.events import Recorder
+from aigateway.cluster.policies import Listings, PolicyWatch
+from aigateway.cluster.queue import WorkQueue
+from aigateway.cluster.watches import Watches
+from aigateway.cluster.world import World
+from aigateway.cluster.writer import Writer
+from aigateway.engine import Engine, Workers
+from aigateway.metrics.instruments import Instruments, Readings
+from aigateway.metrics.server import Server
+from aigateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+"""How long passes in flight may take after a request to stop."""
+_FLUSH_SECONDS = 2.0
+_DEAD_SECONDS = 60.0
+"""How long kopf's thread may show no life before the process is worth a restart."""
+
+
+class Operator:
+    """One operator; make it and call :meth:`run` inside an event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._instruments = Instruments()
+        self._client = Client(settings.source, self._instruments.requested)
+        self._queue: WorkQueue[PolicyKey] = WorkQueue()
+        self.world = World(settings.administrator, time.time, self._queue.add, self._namespace_changed)
+        self._watches = Watches(self._client, self.world, settings.namespaces)
+        listings = Listings(self._client, self.world.policies, settings.namespaces)
+        self.policies = PolicyWatch(settings.source, listings, self.world.policies_are_synced)
+        self._recorder = Recorder(self._client)
+        engine = Engine(self.world, Writer(self._client, self.world), self._recorder, settings.administrator)
+        self._workers = Workers(engine, self._queue, settings.concurrency, self._instruments.reconciled)
+        self._instruments.read_from(self._readings())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set, then finish what is in flight.
+
+        Raises:
+            Exception: a part of the operator ended by itself, which it never should.
+        """
+        async with AsyncExitStack() as open_things:
+            await open_things.enter_async_context(self._client)
+            await open_things.enter_async_context(self._server())
+            tasks = self._start()
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            try:
+                done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+                await self._stop(tasks)
+            for task in done - {stopping}:
+                task.result()
+                raise RuntimeError(f"{task.get_name()} ended by itself")
+
+    def _start(self) -> list[asyncio.Task[None]]:
+        parts = {
+            "workers": self._workers.run(),
+            "events": self._recorder.run(),
+            "watches": self._watches.run(),
+            "policies": self.policies.run(),
+        }
+        log.info("started; policies of %s", ", ".join(self._settings.namespaces) or "all namespaces")
+        return [asyncio.create_task(part, name=name) for name, part in parts.items()]
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Stop taking work, let passes and events in flight finish, then stop looking."""
+        log.info("stopping")
+        by_name = {task.get_name(): task for task in tasks}
+        by_name["workers"].cancel()
+        cut_off = await self._workers.drain(DRAIN_SECONDS)
+        if cut_off:
+            log.warning("%d passes were cut off after %.0f s; the next start finishes them", cut_off, DRAIN_SECONDS)
+        try:
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._recorder.flush()
+        except TimeoutError:
+            log.info("events that could not be posted in time were dropped")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        log.info("stopped")
+
+    def _server(self) -> Server:
+        settings = self._settings
+        return Server(settings.probes, settings.metrics, self._instruments.registry, self._dead, self._unready)
+
+    def _namespace_changed(self, namespace: str, held: bool) -> None:  # noqa: FBT001 (a callback's shape)
+        self._watches.namespace_changed(namespace, held)
+
+    # What probes and metrics ask ----------------------------------------------------------------------------------
+
+    def _dead(self) -> Iterator[str]:
+        silent = time.monotonic() - self.policies.beat_at
+        if self.policies.restarts >= 0 and silent > _DEAD_SECONDS:
+            yield f"the policy watch has shown no life for {silent:.0f} s"
+
+    def _unready(self) -> Iterator[str]:
+        if not self.world.policies_synced:
+            yield "policies not listed yet"
+        elif not self.policies.running:
+            yield "the policy watch is being started"
+        yield from self._watches.stale()
+
+    def _readings(self) -> Readings:
+        return Readings(
+            queue_depth=lambda: float(len(self._queue)),
+            policies_by_ready=self._policies_by_ready,
+            watch_ages=self._watch_ages,
+            kopf_restarts=lambda: float(max(0, self.policies.restarts)),
+        )
+
+    def _policies_by_ready(self) -> Mapping[str, float]:
+        counts = Counter({"True": 0, "False": 0, "Unknown": 0})
+        for entry in self.world.policies:
+            conditions = (entry.value.get("status") or {}).get("conditions") or ()
+            ready = (item["status"] for item in conditions if item["type"] == "Ready")
+            counts[next(ready, "Unknown")] += 1
+        return {status: float(count) for status, count in counts.items()}
+
+    def _watch_ages(self) -> Mapping[str, float]:
+        ages: dict[str, float] = {}
+        for reflector in self._watches.reflectors():
+            if reflector.synced:
+                label, age = reflector.scope.resource.label, time.monotonic() - reflector.heard_at
+                ages[label] = max(age, ages.get(label, 0.0))
+        return ages

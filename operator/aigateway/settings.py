@@ -1,0 +1,122 @@
+"""The operator's settings: one frozen object, from flags and environment variables, checked before anything starts.
+
+:mod:`aigateway.cli.run` declares the flags and fills it; :mod:`aigateway.process` reads it.  Users of policies cannot
+reach any of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aigateway.api.administrator import Administrator, ScalingDefaults
+from aigateway.cluster.connection import Source
+from aigateway.metrics.server import Address
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_HIGHEST_PORT = 65535
+
+
+class SettingsError(ValueError):
+    """A setting makes no sense; the message names it and says what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set.  ``namespaces`` empty: policies of all namespaces.
+
+    ``scaling_window`` is the range of the rates that KEDA asks Prometheus for, ``scaling_polling`` how often it asks;
+    both in seconds.
+    """
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespaces: tuple[str, ...] = ()
+    default_gateway: str | None = None
+    cluster_domain: str = "cluster.local"
+    prometheus_address: str | None = None
+    scaling_window: int = 60
+    scaling_polling: int = 15
+    probes_address: str = ":8080"
+    metrics_address: str = ":9090"
+    log_level: str = "info"
+    log_format: str = "json"
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        for namespace in self.namespaces:
+            _require(_LABEL.fullmatch(namespace), "namespace", namespace, "the name of a namespace")
+        if self.default_gateway is not None:
+            halves = self.default_gateway.split("/")
+            named = len(halves) == 2 and all(map(_is_name, halves))  # noqa: PLR2004 (namespace and name)
+            _require(named, "default-gateway", self.default_gateway, "NAMESPACE/NAME of an Istio Gateway")
+        _require(_is_name(self.cluster_domain), "cluster-domain", self.cluster_domain, "a DNS name")
+        if self.prometheus_address is not None:
+            _require(
+                _is_plain_url(self.prometheus_address),
+                "prometheus-address",
+                _without_password(self.prometheus_address),
+                "an http or https URL without user, query or fragment",
+            )
+        _require(4 <= self.scaling_window <= 3600, "scaling-window", self.scaling_window, "4 to 3600 seconds")  # noqa: PLR2004
+        _require(1 <= self.scaling_polling <= 3600, "scaling-polling", self.scaling_polling, "1 to 3600 seconds")  # noqa: PLR2004
+        _require(1 <= self.concurrency <= 64, "concurrency", self.concurrency, "1 to 64")  # noqa: PLR2004
+        _require(self.log_format in ("json", "text"), "log-format", self.log_format, "json or text")
+        levels = ("debug", "info", "warning", "error")
+        _require(self.log_level in levels, "log-level", self.log_level, "debug, info, warning or error")
+        _ = self.probes, self.metrics
+
+    @property
+    def source(self) -> Source:
+        """Where the access to the cluster comes from."""
+        return Source(self.kubeconfig, self.context)
+
+    @property
+    def probes(self) -> Address:
+        """Where /livez and /readyz are served."""
+        return _address("probes-address", self.probes_address)
+
+    @property
+    def metrics(self) -> Address:
+        """Where /metrics is served."""
+        return _address("metrics-address", self.metrics_address)
+
+    @property
+    def administrator(self) -> Administrator:
+        """What decisions may know of it."""
+        scaling = ScalingDefaults(
+            prometheus_address=self.prometheus_address,
+            window_seconds=self.scaling_window,
+            polling_interval_seconds=self.scaling_polling,
+        )
+        return Administrator(self.default_gateway, self.cluster_domain, scaling)
+
+
+def _require(fine: object, name: str, value: object, allowed: str) -> None:
+    if not fine:
+        raise SettingsError(f"--{name} is {str(value)[:100]!r}; it must be {allowed}")
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text is a DNS name: labels with dots between them."""
+    return len(text) <= 253 and all(_LABEL.fullmatch(label) for label in text.split("."))  # noqa: PLR2004 (RFC 1035)
+
+
+def _is_plain_url(text: str) -> bool:
+    parts = urlsplit(text)
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", text)
+
+
+def _address(name: str, text: str) -> Address:
+    """Parse ``HOST:PORT``, ``:PORT`` (all addresses) or ``[V6]:PORT``."""
+    host, colon, port = text.rpartition(":")
+    fine = bool(colon) and port.isascii() and port.isdigit() and 0 < int(port) <= _HIGHEST_PORT
+    _require(fine, name, text, "HOST:PORT, or :PORT for all addresses")
+    return Address(host.strip("[]") or None, int(port))
