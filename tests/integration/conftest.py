@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
+from tests.stack import models
+from tests.stack.backend import Backend
 from tests.stack.binaries import PARTS
 from tests.stack.cluster import Cluster
+from tests.stack.models import Model
 from tests.stack.namespace import is_inside
+from tests.stack.services import namespace_manifest
 from tests.stack.stack import Stack
+from tests.stack.traffic import Traffic
+from tests.stack.waiting import eventually
 
 _OUTSIDE = "needs the real stack: python -m tests.stack run -- pytest …"
 _STACK = pytest.StashKey[Stack]()
@@ -39,9 +46,51 @@ def cluster(stack: Stack) -> Cluster:
 def namespace(cluster: Cluster) -> Iterator[str]:
     """Give the name of a Kubernetes namespace of this test's own; its deletion is started at the end."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    cluster.apply(namespace_manifest(name))
     yield name
     cluster.delete("Namespace", name)
+
+
+@pytest.fixture
+def host(namespace: str) -> str:
+    """Give a host name of this test's own: routes of another test that are just being deleted cannot answer for it."""
+    return f"{namespace}.example.com"
+
+
+@pytest.fixture
+def model(stack: Stack, namespace: str) -> Callable[..., Model]:
+    """Deploy model versions into this test's namespace: ``model("v1", replicas=2)``, as ``tests.stack.models`` does.
+
+    Where the gateway runs, it knows the pods on return.
+    """
+
+    def deploy(name: str, **options: Any) -> Model:
+        deployed = models.deploy(stack.cluster, namespace, name, **options)
+        if "routing" in stack.started:
+            eventually(lambda: deployed.addresses() == stack.gateway.endpoints(deployed.host))
+        return deployed
+
+    return deploy
+
+
+@pytest.fixture
+def backend(stack: Stack) -> Backend:
+    """Give the model backend with nothing seen and every pod answering 200 at once."""
+    stack.backend.reset()
+    return stack.backend
+
+
+@pytest.fixture
+def gateway(stack: Stack, backend: Backend) -> Traffic:  # noqa: ARG001 (the backend has to be as new)
+    """Send requests through the ingress gateway."""
+    return Traffic(stack.gateway.url)
+
+
+@pytest.fixture
+def mesh(stack: Stack, namespace: str, backend: Backend) -> Iterator[Traffic]:  # noqa: ARG001 (the backend has to be as new)
+    """Send requests through a sidecar in this test's namespace, to in-mesh hosts."""
+    with stack.sidecar(namespace) as proxy:
+        yield Traffic(proxy.url)
 
 
 @pytest.hookimpl(wrapper=True)

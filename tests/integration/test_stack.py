@@ -3,41 +3,113 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from tests.stack.backend import Backend, Behaviour
 from tests.stack.cluster import Cluster, Manifest
+from tests.stack.models import Model
 from tests.stack.stack import Stack
+from tests.stack.traffic import Traffic
 from tests.stack.waiting import eventually
 
 
-def _deployment(namespace: str) -> Manifest:
-    labels = {"app": "web"}
-    container = {"name": "web", "image": "example.invalid/web:1"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": namespace},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
+def _split(host: str, weights: dict[Model, int]) -> Manifest:
+    route = [
+        {"destination": {"host": model.host, "port": {"number": 80}}, "weight": weight}
+        for model, weight in weights.items()
+    ]
+    spec = {
+        "hosts": [host],
+        "gateways": ["istio-system/ai-gateway"],
+        "http": [{"route": route, "retries": {"attempts": 0}}],
     }
+    metadata = {"name": "split", "namespace": next(iter(weights)).namespace}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata, "spec": spec}
 
 
-def test_pods_become_ready_at_addresses_of_the_pod_network(cluster: Cluster, namespace: str) -> None:
+def test_pods_become_ready_at_addresses_of_the_pod_network(model: Callable[..., Model]) -> None:
     """A Deployment's pods are scheduled, run and get addresses, by the real controllers and kwok."""
-    cluster.apply(_deployment(namespace))
-    eventually(lambda: cluster.get("Deployment", "web", namespace)["status"].get("readyReplicas") == 2)
-    addresses = [pod["status"]["podIP"] for pod in cluster.items("Pod", namespace)]
+    addresses = model("llm", replicas=2).addresses()
     assert 2 == len({address for address in addresses if address.startswith("10.244.")})
 
 
 def test_audit_log_names_the_account_of_every_request(stack: Stack, namespace: str) -> None:
     """Requests can be counted by account, verb and resource from the audit log."""
-    stack.cluster.apply(_deployment(namespace))
+    stack.cluster.get("Namespace", namespace)
     lines = [json.loads(line) for line in stack.audit_log.read_text().splitlines()]
-    mine = [line for line in lines if line.get("objectRef", {}).get("namespace") == namespace]
-    assert ("admin", "patch", "deployments") in {
+    mine = [line for line in lines if line.get("objectRef", {}).get("name") == namespace]
+    assert {("admin", "patch", "namespaces"), ("admin", "get", "namespaces")} <= {
         (line["user"]["username"], line["verb"], line["objectRef"]["resource"]) for line in mine
     }
     assert {"ResponseComplete"} == {line["stage"] for line in lines}
+
+
+def test_istiod_refuses_a_bad_virtual_service(cluster: Cluster, host: str, model: Callable[..., Model]) -> None:
+    """Istiod's validating webhook answers for the apiserver, so what a test applies is what Istio accepts."""
+    llm = model("llm")
+    with pytest.raises(ApiException, match="weight -5"):
+        cluster.apply(_split(host, {llm: -5}))
+
+
+def test_gateway_splits_requests_by_weight(
+    stack: Stack, gateway: Traffic, host: str, model: Callable[..., Model]
+) -> None:
+    """A VirtualService's 80/20 reaches Envoy, which sends its share to each version's pods."""
+    v1, v2 = model("llm-v1", replicas=2), model("llm-v2")
+    stack.cluster.apply(_split(host, {v1: 80, v2: 20}))
+    eventually(lambda: gateway.get(host).status == 200)
+    stack.backend.reset()
+    answers = gateway.send(host, 2000)
+    assert {200: 2000} == answers.statuses
+    # Six standard deviations around 400: a right split fails once in some hundred million runs.
+    assert 292 < answers.count(v2.addresses()) < 508
+    assert answers.count(v1.addresses()) == sum(stack.backend.counts()[address, 200] for address in v1.addresses())
+    assert {} == stack.gateway.rejected_updates()
+
+
+@pytest.fixture
+def routed(cluster: Cluster, gateway: Traffic, host: str, model: Callable[..., Model]) -> Model:
+    """Give a model that the gateway sends all requests for ``host`` to."""
+    llm = model("llm")
+    cluster.apply(_split(host, {llm: 100}))
+    eventually(lambda: gateway.get(host).status == 200)
+    return llm
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "statuses"),
+    [
+        pytest.param(Behaviour(status=429), {429: 10}, id="status"),
+        pytest.param(Behaviour(reset="accept"), {503: 10}, id="reset at accept"),
+        pytest.param(Behaviour(reset="request"), {503: 10}, id="reset after the request"),
+    ],
+)
+def test_backend_fails_as_told(
+    behaviour: Behaviour, statuses: dict[int, int], routed: Model, gateway: Traffic, host: str
+) -> None:
+    """A fault set for one pod's address is what clients of that pod get."""
+    Backend().behave(*routed.addresses(), behaviour=behaviour)
+    assert statuses == gateway.send(host, 10).statuses
+
+
+def test_backend_cut_off_cannot_be_connected_to(backend: Backend, routed: Model, gateway: Traffic, host: str) -> None:
+    """A pod that is cut off receives nothing, and answers again after a reset."""
+    backend.reset()
+    backend.cut_off(*routed.addresses())
+    assert {503: 10} == gateway.send(host, 10).statuses
+    assert [] == backend.seen()
+    backend.reset()
+    assert 200 == gateway.get(host).status
+
+
+def test_sidecar_routes_mesh_requests(cluster: Cluster, mesh: Traffic, model: Callable[..., Model]) -> None:
+    """A VirtualService without gateways splits what a pod of its namespace sends to the Service's name."""
+    v1, v2 = model("llm-v1"), model("llm-v2")
+    eventually(lambda: v1.addresses() == {mesh.get(v1.name).address})
+    split = _split(v1.host, {v2: 100})
+    split["spec"]["gateways"] = ["mesh"]
+    cluster.apply(split)
+    eventually(lambda: v2.addresses() == {mesh.get(v1.name).address})

@@ -1,7 +1,7 @@
 """Every address and port of the stack, so that two parts can never claim the same one.
 
-Data only.  All of it exists only inside the stack's own network namespace, which is why fixed ports are safe: two stacks
-on one machine never see each other.
+Data only.  All of it exists only inside the stack's own network namespace, which is why fixed ports are safe: two
+stacks on one machine never see each other.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ ISTIOD_READY = 18080
 GATEWAY = 8088
 """Where the ingress gateway listens: the port of the Istio Gateway object."""
 GATEWAY_ADMIN = 15000
-MESH_PROXY = 15080
-"""Where the sidecar takes mesh requests: an HTTP forward proxy, told by MeshConfig ``proxyHttpPort``."""
-SIDECAR_ADMIN = 15020
+SIDECARS = 15100
+"""The first sidecar takes mesh requests here, as an HTTP forward proxy; the next one at the next port."""
+SIDECAR_ADMINS = 15200
 
 BACKEND = 9080
 """The container port that the model backend answers on, at every pod address."""
+BACKEND_CONTROL = 9081
 
 PROMETHEUS = 9090
 METRICS_API = 16444

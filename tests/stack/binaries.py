@@ -1,7 +1,7 @@
 """Which programs the stack is made of, at which version, and how each is compiled.
 
-Data only: :mod:`tests.stack.build` reads this table, nothing else does.  A row's Go module lies in ``tools/<name>`` with
-its ``go.mod`` and ``go.sum``, so that the build is the same on every machine.
+Data only: :mod:`tests.stack.build` reads this table, nothing else does.  A row's Go module lies in ``tools/<name>``
+with its ``go.mod`` and ``go.sum``, so that the build is the same on every machine.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ MODULES: tuple[ToolModule, ...] = (
             Binary("keda-webhooks", "github.com/kedacore/keda/v2/cmd/webhooks"),
             Binary("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),
         ),
-        ldflags=_version_flags("github.com/kedacore/keda/v2/version", Version=KEDA_VERSION, GitCommit=f"v{KEDA_VERSION}"),
+        ldflags=_version_flags(
+            "github.com/kedacore/keda/v2/version", Version=KEDA_VERSION, GitCommit=f"v{KEDA_VERSION}"
+        ),
         asset_module="github.com/kedacore/keda/v2",
         assets=("config/crd/bases/*.yaml",),
     ),

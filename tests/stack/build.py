@@ -109,7 +109,7 @@ def _collect(modules: list[ToolModule]) -> Tools:
         for binary in module.binaries:
             found = find(binary, module)
             if found is None:
-                msg = f"{binary.name} is gone from {module_folder(module)} after its build: another process empties the cache"
+                msg = f"{binary.name} is gone from {module_folder(module)}: another process empties the cache"
                 raise BuildError(msg)
             programs[binary.name] = found
     return Tools(programs, {module.name: module_folder(module) / "assets" for module in modules if module.assets})

@@ -60,7 +60,9 @@ class Cluster:
 
         def established() -> bool:
             status = self.get("CustomResourceDefinition", definition).get("status", {})
-            return any(item["type"] == "Established" and item["status"] == "True" for item in status.get("conditions") or ())
+            return any(
+                item["type"] == "Established" and item["status"] == "True" for item in status.get("conditions") or ()
+            )
 
         eventually(established, f"{definition} is served")
 
@@ -87,7 +89,11 @@ class Cluster:
         resource = self._resource(kind)
         target = resource.subresources["status"] if status else resource
         patched = target.patch(
-            body=change, name=name, namespace=namespace, content_type="application/merge-patch+json", field_manager=FIELD_MANAGER
+            body=change,
+            name=name,
+            namespace=namespace,
+            content_type="application/merge-patch+json",
+            field_manager=FIELD_MANAGER,
         )
         changed: Manifest = patched.to_dict()
         return changed
@@ -105,7 +111,9 @@ class Cluster:
         mine = [event for event in found if name in (None, event["involvedObject"].get("name"))]
         return sorted(mine, key=lambda event: str(event["metadata"]["creationTimestamp"]))
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run kubectl against this cluster and return what it said; ``check`` raises with its error text."""
         context = ["--context", self._context] if self._context else []
         command = [str(self._kubectl), *context, *arguments]
@@ -157,7 +165,7 @@ class Cluster:
         # Right after its definition a kind is unknown for a moment, then answers 429 while its storage is made.
         return eventually(attempt, f"apply {manifest['kind']} {metadata['name']}", within=10, retry=_NOT_SERVED_YET)
 
-    def _resource(self, kind: str) -> Any:  # noqa: ANN401 (the dynamic client's types are made at run time)
+    def _resource(self, kind: str) -> Any:
         group, _, name = kind.rpartition("/")
         version = group or _USUAL_GROUP.get(name)
         return self._client.resources.get(kind=name, **({"api_version": version} if version else {}))

@@ -109,7 +109,15 @@ class ControlPlane:
         )
 
     def _apiserver_identity(self, tokens: Path) -> list[str]:
-        names = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1", HOST)
+        names = (
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "127.0.0.1",
+            "10.96.0.1",
+            HOST,
+        )
         serving = self.pki.issue("kube-apiserver", *names)
         proxy = self.pki.issue("front-proxy-client", "front-proxy-client", by=self.pki.front_proxy_ca)
         return [
@@ -170,7 +178,7 @@ class ControlPlane:
         context = ssl.create_default_context(cafile=str(self.pki.ca_cert))
         try:
             with urllib.request.urlopen(f"{SERVER}/readyz", context=context, timeout=2) as answer:
-                return bool(answer.status == 200)  # noqa: PLR2004 (HTTP)
+                return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
@@ -186,7 +194,12 @@ def _account_flags(kubeconfig: Path) -> list[str]:
 
 
 def _node() -> dict[str, object]:
-    labels = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "type": "kwok"}
+    labels = {
+        "kubernetes.io/hostname": NODE,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "type": "kwok",
+    }
     metadata = {"name": NODE, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}}
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"podCIDR": POD_CIDR}}
 

@@ -1,8 +1,8 @@
 """A network namespace without a way out, in which a whole command runs.
 
-The command line enters it before it starts pytest, the demo or a shell, so that nothing in there can reach the machine's
-network and every stack has all ports to itself.  The namespace goes with its last process.  Root or not makes no
-difference: an unprivileged user gets the same through a user namespace.
+The command line enters it before it starts pytest, the demo or a shell, so that nothing in there can reach the
+machine's network and every stack has all ports to itself.  The namespace goes with its last process.  Root or not
+makes no difference: an unprivileged user gets the same through a user namespace.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def enter(command: list[str]) -> NoReturn:
     """Replace this process by ``command`` inside a fresh namespace; its exit status is the command's."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     inside = [sys.executable, "-m", "tests.stack", "inside", "--", *command]
-    os.execvp("unshare", ["unshare", *user, "--net", *inside])  # noqa: S606, S607 (no shell; util-linux from PATH)
+    os.execvp("unshare", ["unshare", *user, "--net", *inside])  # noqa: S606 (no shell; util-linux from PATH)
 
 
 def become(command: list[str]) -> NoReturn:
@@ -41,7 +41,7 @@ def join(pid: int, command: list[str]) -> NoReturn:
     """Replace this process by ``command`` inside the namespace that the process ``pid`` lives in."""
     user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
     os.environ[MARKER] = "1"
-    os.execvp("nsenter", ["nsenter", "--target", str(pid), *user, "--net", *command])  # noqa: S606, S607
+    os.execvp("nsenter", ["nsenter", "--target", str(pid), *user, "--net", *command])  # noqa: S606
 
 
 def configure() -> None:

@@ -1,7 +1,7 @@
 """The certificates, tokens and kubeconfigs of one run; all of it is thrown away with the run folder.
 
-The stack's parts ask for what they need.  Nothing here is a secret worth keeping: it opens a control plane that lives for
-minutes in a namespace nobody else can reach.
+The stack's parts ask for what they need.  Nothing here is a secret worth keeping: it opens a control plane that lives
+for minutes in a namespace nobody else can reach.
 """
 
 from __future__ import annotations

@@ -43,8 +43,10 @@ def _disk_problems(*, building: bool) -> list[str]:
     if free >= need:
         return []
     return [
-        f"{root} has {free} GiB free, {need} GiB are needed{' while building' if building else ''}. "
-        "Remedy: free space, or set AIGATEWAY_STACK_HOME to a folder on a larger disk"
+        (
+            f"{root} has {free} GiB free, {need} GiB are needed{' while building' if building else ''}. "
+            "Remedy: free space, or set AIGATEWAY_STACK_HOME to a folder on a larger disk"
+        )
     ]
 
 
@@ -57,8 +59,12 @@ def _namespace_problems() -> list[str]:
     if not failed:
         return []
     if os.geteuid() == 0:
-        return ["this root may not create a network namespace. Remedy: run outside the container, or grant CAP_SYS_ADMIN"]
+        return [
+            "this root may not create a network namespace. Remedy: run outside the container, or grant CAP_SYS_ADMIN"
+        ]
     return [
-        "unprivileged user namespaces are switched off. Remedy: run as root, or "
-        "sysctl kernel.unprivileged_userns_clone=1 (and kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)"
+        (
+            "unprivileged user namespaces are switched off. Remedy: run as root, or "
+            "sysctl kernel.unprivileged_userns_clone=1 (and kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)"
+        )
     ]

@@ -1,8 +1,8 @@
 """Start, watch and end the stack's programs, by process id only.
 
-The stack's parts use it.  Every program writes to a log of its own in the run folder and dies with this process, however
-that ends: the kernel is told to kill it when its parent goes.  That promise is tied to the *thread* that starts a program
-(as is the one that Envoy makes by itself), hence the one starter thread that lives as long as the stack.
+The stack's parts use it.  Every program writes to a log of its own in the run folder and dies with this process,
+however that ends: the kernel is told to kill it when its parent goes.  That promise is tied to the *thread* that starts
+a program (as is the one that Envoy makes by itself), hence the one starter thread that lives as long as the stack.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.stack.errors import StackError
 
 _TERM_SECONDS = 5
 _LOG_LINES = 15
+_LINE_LENGTH = 300
 
 
 class Processes:
@@ -32,11 +33,16 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="stack-starter")
 
-    def start(self, name: str, *command: str | Path, environment: dict[str, str] | None = None) -> None:
+    def start(
+        self, name: str, *command: str | Path, environment: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         """Start a program under ``name``; its output goes to ``<name>.log``."""
-        self._running[name] = self._starter.submit(self._spawn, name, [str(part) for part in command], environment).result()
+        words = [str(part) for part in command]
+        self._running[name] = self._starter.submit(self._spawn, name, words, environment, cwd or self.logs).result()
 
-    def _spawn(self, name: str, command: list[str], environment: dict[str, str] | None) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, name: str, command: list[str], environment: dict[str, str] | None, cwd: Path
+    ) -> subprocess.Popen[bytes]:
         with self.log(name).open("ab") as out:
             return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
@@ -44,7 +50,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                cwd=self.logs,
+                cwd=cwd,
                 # A session of its own: Ctrl-C in the terminal reaches the stack's owner, who stops the rest in order.
                 start_new_session=True,
             )
@@ -79,9 +85,10 @@ class Processes:
             time.sleep(0.05)
 
     def tail(self, name: str, lines: int = _LOG_LINES) -> str:
-        """Return the last lines of a program's log."""
+        """Return the last lines of a program's log, long ones cut."""
         with contextlib.suppress(FileNotFoundError):
-            return "\n".join(self.log(name).read_text(errors="replace").splitlines()[-lines:])
+            last = self.log(name).read_text(errors="replace").splitlines()[-lines:]
+            return "\n".join(line[:_LINE_LENGTH] for line in last)
         return ""
 
     def kill(self, name: str) -> None:

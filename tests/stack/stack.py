@@ -1,29 +1,40 @@
 """The whole stack as one object: what tests, the demo and ``make stack`` hold in their hands.
 
-``with Stack({"routing"}) as stack: …`` starts the parts named; ``stack.start("scaling")`` adds one later.  It must run inside
-the namespace that :mod:`tests.stack.namespace` makes.  It composes the parts and knows no program's flags.
+``with Stack({"routing"}) as stack: …`` starts the parts named; ``stack.start("scaling")`` adds one later.  It must run
+inside the namespace that :mod:`tests.stack.namespace` makes.  It composes the parts and knows no program's flags.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
+import socket
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.stack import envoy
+from tests.stack.addresses import BACKEND, BACKEND_CONTROL, GATEWAY, GATEWAY_ADMIN, SIDECAR_ADMINS, SIDECARS
+from tests.stack.backend import Backend
 from tests.stack.binaries import PARTS
-from tests.stack.build import Say, ensure, say_plainly
+from tests.stack.build import Say, Tools, ensure, say_plainly
 from tests.stack.cluster import Cluster
 from tests.stack.control_plane import ControlPlane
+from tests.stack.envoy import Envoy, Workload
 from tests.stack.errors import StackError
+from tests.stack.istio import GATEWAY_LABELS, NAMESPACE, Istio
 from tests.stack.namespace import is_inside
 from tests.stack.paths import cache_root
 from tests.stack.pki import Pki
 from tests.stack.processes import Processes
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: what ``python -m tests.…`` has to be started in."""
 _KEPT_RUNS = 5
 
 
@@ -34,11 +45,16 @@ class Stack:
     """The administrator's access to the apiserver."""
     audit_log: Path
     """The apiserver's audit log, one JSON object per finished request."""
+    gateway: Envoy
+    """The ingress gateway's proxy (part ``routing``)."""
+    backend: Backend
+    """What answers at every pod's address (part ``routing``)."""
 
     def __init__(self, parts: Iterable[str] = tuple(PARTS), say: Say = say_plainly) -> None:
         """Remember the parts to start; nothing runs before :meth:`__enter__`."""
         self._wanted = list(parts)
         self._say = say
+        self._sidecars = 0
         self.started: set[str] = set()
         self.folder = new_run_folder()
         self.processes = Processes(self.folder / "logs")
@@ -53,7 +69,9 @@ class Stack:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop everything."""
         self.stop()
 
@@ -77,9 +95,41 @@ class Stack:
     def _start(self, part: str) -> None:
         tools = ensure(PARTS[part], self._say)
         if part == "cluster":
-            self._plane = ControlPlane(tools, self.processes, self.pki, self.folder)
-            self.audit_log = self._plane.audit_log
-            self.cluster = self._plane.start()
+            self._start_cluster(tools)
+        elif part == "routing":
+            self._start_routing(tools)
+
+    def _start_cluster(self, tools: Tools) -> None:
+        self._plane = ControlPlane(tools, self.processes, self.pki, self.folder)
+        self.audit_log = self._plane.audit_log
+        self.cluster = self._plane.start()
+
+    def _start_routing(self, tools: Tools) -> None:
+        istio = Istio(tools, self.processes, self.pki, self.cluster, self.folder)
+        istio.start()
+        self.processes.start("backend", sys.executable, "-m", "tests.stack.backend", cwd=ROOT)
+        self.gateway = Envoy("gateway", GATEWAY_ADMIN, GATEWAY)
+        istio.wait()
+        envoy.start(
+            self.processes, self.folder, Workload("router", "gateway-0", NAMESPACE, GATEWAY_LABELS), self.gateway
+        )
+        for port in (GATEWAY, BACKEND, BACKEND_CONTROL):
+            self.processes.wait_until(f"port {port}", functools.partial(accepts, port))
+        self.backend = Backend()
+
+    @contextlib.contextmanager
+    def sidecar(self, namespace: str) -> Iterator[Envoy]:
+        """Run the sidecar of a client pod in ``namespace``: a forward proxy for requests to in-mesh hosts."""
+        self._sidecars += 1
+        number = self._sidecars
+        proxy = Envoy(f"sidecar-{number}", SIDECAR_ADMINS + number, SIDECARS + number)
+        client = Workload("sidecar", f"client-{number}", namespace, {"app": "client"}, proxy.port)
+        envoy.start(self.processes, self.folder, client, proxy)
+        self.processes.wait_until(proxy.name, lambda: accepts(proxy.port))
+        try:
+            yield proxy
+        finally:
+            self.processes.stop(proxy.name)
 
     def stop(self) -> None:
         """Stop every program, clients first; safe to call twice."""
@@ -87,6 +137,12 @@ class Stack:
             self._plane.stop()
         self.processes.close()
         self.started.clear()
+
+
+def accepts(port: int) -> bool:
+    """Return whether something listens at a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def new_run_folder() -> Path:

@@ -28,8 +28,8 @@ def eventually(
 ) -> _Result:
     """Return the first result of ``check`` that is neither None nor False and comes without an error.
 
-    ``check`` asserts what should be so, or returns it; errors other than ``retry`` pass through at once.  Its last error or
-    result is in the message of the ``AssertionError`` raised after ``within`` seconds.
+    ``check`` asserts what should be so, or returns it; errors other than ``retry`` pass through at once.  Its last
+    error or result is in the message of the ``AssertionError`` raised after ``within`` seconds.
     """
     deadline = time.monotonic() + within
     while True:
