@@ -47,7 +47,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for namespace in self.namespaces:
-            _require(_LABEL.fullmatch(namespace), "namespace", namespace, "the name of a namespace")
+            _require(_LABEL.fullmatch(namespace), "namespaces", namespace, "the name of a namespace")
         if self.default_gateway is not None:
             halves = self.default_gateway.split("/")
             named = len(halves) == 2 and all(map(_is_name, halves))  # noqa: PLR2004 (namespace and name)

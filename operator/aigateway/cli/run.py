@@ -29,7 +29,7 @@ _DEFAULTS = Settings()
 def _option(name: str, text: str, **more: Any) -> Callable[[F], F]:  # noqa: ANN401 (click's own keyword arguments)
     """Declare one flag, its environment variable ``AIGATEWAY_…``, and the default of :class:`Settings`."""
     field = name.replace("-", "_")
-    default = getattr(_DEFAULTS, field, None)
+    default = getattr(_DEFAULTS, field) or None
     return click.option(
         f"--{name}",
         help=text,
@@ -101,4 +101,6 @@ def _set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     # kopf logs whole objects at debug level, and at info level only its own steps.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It warns that it gets no signals in its thread, as it should be.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -73,6 +73,8 @@ class Instruments(Collector):
     """The metrics of one process, in a registry of their own."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        # A second series per counter with its time of birth doubles the output and nobody asks for it.
+        disable_created_metrics()
         self.registry = registry or CollectorRegistry()
         self._reconciles = Counter(RECONCILES.name, RECONCILES.meaning, RECONCILES.labels, registry=self.registry)
         self._reconcile_seconds = Histogram(
