@@ -46,10 +46,14 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@touch $@
 
 .PHONY: lock
-lock: ## Resolve the dependencies of pyproject.toml anew into both lock files
+lock: ## Write both lock files anew after a change of dependencies; what is locked keeps its version
 	@[ -x $(VENV)/bin/pip-compile ] || $(MAKE) --no-print-directory $(VENV)
-	$(PIP_COMPILE) --upgrade --output-file requirements.lock pyproject.toml
-	$(PIP_COMPILE) --upgrade --extra test --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(PIP_COMPILE) $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(PIP_COMPILE) $(UPGRADE) --extra test --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.PHONY: upgrade
+upgrade: UPGRADE := --upgrade
+upgrade: lock ## Raise every locked version to the newest that pyproject.toml allows
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and build results (the stack's binaries stay in the user's cache)
@@ -88,7 +92,7 @@ test-quick: lint ## Run lint and the tests that need no stack (under a minute)
 .PHONY: test-integration
 test-integration: $(VENV) ## Build the real stack if needed and run the tests inside it
 	$(PY) -m tests.stack build
-	$(PY) -m tests.stack run -- $(PY) -m pytest --timeout=300 tests/integration
+	$(PY) -m tests.stack run -- $(PY) -m pytest --require-stack --timeout=300 tests/integration
 
 ## The real stack ----------------------------------------------------------------------------------------------------
 

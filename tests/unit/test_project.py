@@ -61,7 +61,9 @@ def _function_lengths(path: Path) -> Iterator[tuple[str, int]]:
 @_files(_python_files())
 def test_a_file_fits_its_budget(path: Path) -> None:
     """A file that outgrows 400 lines does more than one thing, and is to be split."""
-    assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
+    lines = path.read_text().count("\n")
+
+    assert lines <= MAX_FILE_LINES
 
 
 @_files(_python_files())
