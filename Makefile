@@ -26,7 +26,7 @@ help: ## Show this list
 
 .venv: $(STAMP) ## Make the virtual environment from the lock file
 
-$(STAMP): requirements-dev.lock pyproject.toml
+$(STAMP): requirements-dev.lock pyproject.toml operator/aigateway/__init__.py
 	@if [ ! -x $(PY) ]; then \
 		python=""; \
 		for candidate in $(PYTHONS); do \
