@@ -74,7 +74,8 @@ def _account() -> list[Manifest]:
     ]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on the loopback address that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -91,7 +92,7 @@ class OperatorProcess:
     kubeconfig: Path
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

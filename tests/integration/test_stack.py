@@ -113,3 +113,59 @@ def test_sidecar_routes_mesh_requests(cluster: Cluster, mesh: Traffic, model: Ca
     split["spec"]["gateways"] = ["mesh"]
     cluster.apply(split)
     eventually(lambda: v2.addresses() == {mesh.get(v1.name).address})
+
+
+def test_requests_and_attempts_are_counted_apart(stack: Stack, routed: Model, gateway: Traffic, host: str) -> None:
+    """Istio's metrics count a retried request once, with its whole duration; Envoy's own count each attempt."""
+    retries = {"attempts": 3, "retryOn": "503", "perTryTimeout": "5s"}
+    route = _split(host, {routed: 100})
+    route["spec"]["http"][0]["retries"] = retries
+    stack.cluster.apply(route)
+    stack.backend.behave(status=503, share=0.4, delay=0.3)
+    eventually(lambda: gateway.get(host).body["attempt"] > 1)
+    gateway.send(host, 30)
+    attempts = len(stack.backend.seen())
+    requests = len({attempt.request_id for attempt in stack.backend.seen()})
+    service = f'destination_service_namespace="{routed.namespace}",destination_service_name="{routed.name}"'
+    cluster = f'cluster_name="outbound|80||{routed.host}"'
+    count, prometheus = f'reporter="source",{service}', stack.prometheus
+    # One request more came before: it showed that the route was there.
+    eventually(lambda: prometheus.value(f"sum(istio_requests_total{{{count}}})") >= requests)
+    assert requests + 1 == prometheus.value(f"sum(istio_requests_total{{{count}}})")
+    assert attempts + 1 == prometheus.value(f"sum(envoy_cluster_upstream_rq_total{{{cluster}}})")
+    buckets = f'sum(istio_request_duration_milliseconds_bucket{{{count},le="%s"}})'
+    assert 1 == prometheus.value(buckets % "250")
+    assert requests + 1 == prometheus.value(buckets % "+Inf")
+
+
+def test_replicas_follow_request_rate_and_cpu(
+    stack: Stack, cluster: Cluster, gateway: Traffic, host: str, model: Callable[..., Model]
+) -> None:
+    """KEDA, the HPA controller and both metric sources move Deployments up and down."""
+    by_rate, by_cpu = model("by-rate"), model("by-cpu")
+    cluster.apply(_split(host, {by_rate: 100}))
+    service = f'destination_service_namespace="{by_rate.namespace}",destination_service_name="{by_rate.name}"'
+    rate = f"sum(rate(istio_requests_total{{{service}}}[10s]))"
+    trigger = {"serverAddress": stack.prometheus.url, "query": rate, "threshold": "20"}
+    cluster.apply(_scaled(by_rate, {"type": "prometheus", "metadata": trigger}))
+    cluster.apply(_scaled(by_cpu, {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "50"}}))
+    stack.cpu.use(by_cpu.namespace, by_cpu.name, millicores=90)
+    with gateway.steady(host, 50):
+        eventually(lambda: by_rate.replicas() == 3, within=60)
+        eventually(lambda: by_cpu.replicas() > 1, within=60)
+    stack.cpu.use(by_cpu.namespace, by_cpu.name, millicores=5)
+    eventually(lambda: by_rate.replicas() == by_cpu.replicas() == 1, within=60)
+
+
+def _scaled(model: Model, trigger: Manifest) -> Manifest:
+    at_once = {"stabilizationWindowSeconds": 3, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 3}]}
+    spec = {
+        "scaleTargetRef": {"name": model.name},
+        "minReplicaCount": 1,
+        "maxReplicaCount": 5,
+        "pollingInterval": 2,
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": at_once}}},
+        "triggers": [trigger],
+    }
+    metadata = {"name": model.name, "namespace": model.namespace}
+    return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": metadata, "spec": spec}

@@ -74,7 +74,7 @@ class Instruments(Collector):
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         # A second series per counter with its time of birth doubles the output and nobody asks for it.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
         self._reconciles = Counter(RECONCILES.name, RECONCILES.meaning, RECONCILES.labels, registry=self.registry)
         self._reconcile_seconds = Histogram(

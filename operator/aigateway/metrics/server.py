@@ -59,15 +59,18 @@ class Server:
             await runner.cleanup()
 
     def _probe_routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/livez", lambda _: _answer(self._dead())),
-            web.get("/readyz", lambda _: _answer(self._unready())),
-        ]
+        return [web.get("/livez", self._livez), web.get("/readyz", self._readyz)]
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return _answer(self._dead())
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _answer(self._unready())
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answer(faults: Iterable[str]) -> web.Response:
+def _answer(faults: Iterable[str]) -> web.Response:
     found = list(faults)
     return web.Response(text="\n".join(found) or "ok", status=503 if found else 200)
