@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,5 +108,5 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - whatever the user wrote
         return "an object"
     if isinstance(value, list):
         return "a list"
-    text = f'"{value}"' if isinstance(value, str) else str(value).lower()
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

@@ -15,13 +15,13 @@ from aigateway.api.model import Format, cel_literal
 from aigateway.api.resolved import Milliseconds
 
 _UNITS: dict[str, Milliseconds] = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_DURATION = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
+DURATION = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 _WHOLE_SECONDS = "^([0-9]{1,5}(h|m|s)){1,3}$"
 
 
 def parse_duration(text: str) -> Milliseconds:
     """Return the milliseconds of a GEP-2257 duration such as ``1m30s``; ValueError for anything else."""
-    if not re.fullmatch(_DURATION, text):
+    if not re.fullmatch(DURATION, text):
         message = f"not a duration: {text!r}"
         raise ValueError(message)
     return sum(int(count) * _UNITS[unit] for count, unit in re.findall("([0-9]+)(ms|h|m|s)", text))
@@ -57,7 +57,7 @@ def _between(low: str, high: str, pattern: str, message: str) -> Format:
 Duration = Annotated[
     str,
     Field(min_length=1, max_length=28),
-    _between("1ms", "24h", _DURATION, "must be a duration from 1ms to 24h, such as 500ms, 10s or 1m30s"),
+    _between("1ms", "24h", DURATION, "must be a duration from 1ms to 24h, such as 500ms, 10s or 1m30s"),
 ]
 
 # Kubernetes' HorizontalPodAutoscaler takes whole seconds, at most half an hour a period, an hour to stabilize.

@@ -87,7 +87,7 @@ def _crossed_bounds(spec: PolicySpec) -> Iterator[str]:
     common = spec.autoscaling
     for index, backend in enumerate(spec.backends if common else ()):
         own = backend.autoscaling
-        if common and own:
+        if common and own and not (own.min_replicas and own.max_replicas):  # both: the block's own rule compares them
             low = own.min_replicas or common.min_replicas or 1
             if low > (own.max_replicas or common.max_replicas):
                 yield f"backends[{index}].autoscaling"
@@ -196,7 +196,9 @@ _SPEC: tuple[Rule[PolicySpec], ...] = (
         "backends",
     ),
     Rule(
-        f"!has(self.autoscaling) || self.backends.all(b, !has(b.autoscaling) || {_LOW} <= {_HIGH})",
+        f"!has(self.autoscaling) || self.backends.all(b, !has(b.autoscaling) || "
+        "(has(b.autoscaling.minReplicas) && has(b.autoscaling.maxReplicas)) || "
+        f"{_LOW} <= {_HIGH})",
         "with spec.autoscaling applied, a backend's minReplicas is above its maxReplicas; change one of them",
         _crossed_bounds,
         "backends",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aigateway.api.model import Model
+from aigateway.api.model import Model, cel_literal
 from aigateway.api.rules.rule import Rule, repeated, unless
-from aigateway.api.types import parse_duration
+from aigateway.api.types import DURATION, parse_duration
 from aigateway.api.v1alpha1.routing import ConnectionPool, HeaderMatch, Retries, RouteMatch, Timeouts
+
+_DURATION = cel_literal(DURATION)
 
 
 def _repeated_headers(match: RouteMatch) -> Iterator[str]:
@@ -45,7 +47,9 @@ ROUTING: Mapping[type[Model], tuple[Rule[Any], ...]] = {
     ),
     Timeouts: (
         Rule[Timeouts](
-            "!has(self.request) || !has(self.perTry) || duration(self.perTry) <= duration(self.request)",
+            # What is no duration has its own error; comparing it would only add one that nobody can read.
+            f"!has(self.request) || !has(self.perTry) || !self.request.matches({_DURATION}) || "
+            f"!self.perTry.matches({_DURATION}) || duration(self.perTry) <= duration(self.request)",
             "perTry must not be longer than request: lower perTry or raise request",
             unless(_keeps_order, "perTry"),
             "perTry",

@@ -1,0 +1,45 @@
+"""A status with every field that there is, as the operator would write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FULL: dict[str, Any] = {
+    "observedGeneration": 7,
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "True",
+            "observedGeneration": 7,
+            "lastTransitionTime": "2026-11-23T19:00:00Z",
+            "reason": "Ready",
+            "message": "The policy is accepted, resolved and programmed.",
+        }
+    ],
+    "weights": "v1=80,v2=20",
+    "replicas": "v1=4/4,v2=1/2",
+    "backends": [
+        {
+            "name": "v1",
+            "service": "chat-v1",
+            "port": 80,
+            "weight": 80,
+            "available": True,
+            "reason": "AsSpecified",
+            "replicas": "4/4",
+        }
+    ],
+    "effective": {
+        "hosts": ["ai-gateway.example.com"],
+        "gateways": ["istio-system/ai-gateway"],
+        "attempts": 2,
+        "retryOn": "connect-failure,refused-stream,reset-before-request",
+        "requestTimeout": "1m",
+        "perTryTimeout": "10s",
+        "scaling": [
+            {"backend": "v1", "minReplicas": 1, "maxReplicas": 20, "triggers": ["50 requests/s for each replica"]}
+        ],
+    },
+    "skipped": [{"field": "spec.connectionPool.maxOpen", "reason": "NotSupported", "message": "Not in this Istio."}],
+    "children": [{"kind": "VirtualService", "name": "chat"}],
+}
