@@ -98,7 +98,7 @@ test-integration: $(VENV) ## Build the real stack if needed and run the tests in
 
 .PHONY: demo
 demo: $(VENV) ## Show the operator at work on a real control plane and data plane
-	$(PY) -m tests.stack run -- $(PY) -m tests.demo
+	$(PY) -m tests.demo
 
 .PHONY: stack
 stack: $(VENV) ## Build the real stack and keep it up until Ctrl-C
