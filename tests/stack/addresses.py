@@ -25,9 +25,8 @@ ISTIOD_READY = 18080
 GATEWAY = 8088
 """Where the ingress gateway listens: the port of the Istio Gateway object."""
 GATEWAY_ADMIN = 15000
-SIDECARS = 15100
-"""The first sidecar takes mesh requests here, as an HTTP forward proxy; the next one at the next port."""
-SIDECAR_ADMINS = 15200
+SIDECARS = {15100 + number: 15200 + number for number in range(4)}
+"""Where sidecars take mesh requests, as HTTP forward proxies, and the admin port of each."""
 
 BACKEND = 9080
 """The container port that the model backend answers on, at every pod address."""

@@ -130,8 +130,10 @@ class _Pods:
         picked = behaviour.share >= 1 or random.random() < behaviour.share  # noqa: S311 (no secret)
         status = behaviour.status if picked else 200
         row = self._note(request, address, 0 if picked and behaviour.reset else status)
-        if behaviour.delay:
-            await asyncio.sleep(behaviour.delay)
+        # A request may ask for its own delay, so that pods that a test has not met yet are slow as well.
+        delay = behaviour.delay or float(request.headers.get("x-delay", 0))
+        if delay:
+            await asyncio.sleep(delay)
         if picked and behaviour.reset:
             _reset(transport)
             return web.Response()

@@ -136,6 +136,8 @@ def _bootstrap(workload: Workload, envoy: Envoy) -> dict[str, Any]:
             "cds_config": ads,
         },
         "static_resources": {"clusters": [_xds_cluster()]},
+        # Histograms show only what was flushed; the default of 5 s would make latency lag behind the counters.
+        "stats_flush_interval": "1s",
         "stats_config": {
             "use_all_default_tags": False,
             "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _STATS_TAGS],

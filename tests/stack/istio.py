@@ -25,6 +25,7 @@ from tests.stack.control_plane import ISTIOD
 from tests.stack.pki import Pki
 from tests.stack.processes import Processes
 from tests.stack.services import namespace_manifest, service_on_host
+from tests.stack.telemetry import request_metrics
 
 NAMESPACE = "istio-system"
 GATEWAY_NAME = "ai-gateway"
@@ -97,7 +98,7 @@ class Istio:
         """Wait until istiod is ready and its webhook refuses bad objects, then create the Gateway."""
         self.processes.wait_until("istiod", lambda: answers(f"http://127.0.0.1:{ISTIOD_READY}/ready"))
         self.processes.wait_until("istiod's webhook", self._webhook_is_strict)
-        self.cluster.apply(_plaintext(), gateway_manifest())
+        self.cluster.apply(_plaintext(), request_metrics(NAMESPACE), gateway_manifest())
 
     def _webhook_is_strict(self) -> bool:
         # istiod itself fills in its certificate, and lets the webhook fail closed once it is reachable.

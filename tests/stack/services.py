@@ -1,8 +1,8 @@
-"""Kubernetes objects that every part of the stack needs: namespaces, and Services for programs on the host address."""
+"""Kubernetes objects that several parts of the stack need: namespaces, Services for programs here, aggregated APIs."""
 
 from __future__ import annotations
 
-from tests.stack.cluster import Manifest
+from tests.stack.cluster import Cluster, Manifest
 
 
 def namespace_manifest(name: str) -> Manifest:
@@ -29,3 +29,27 @@ def service_on_host(name: str, namespace: str, address: str, ports: dict[str, tu
             "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
         },
     ]
+
+
+def api_service(name: str, service: str, namespace: str, ca_bundle: str) -> Manifest:
+    """Return an APIService (its name is ``<version>.<group>``) that a Service answers for at port 443."""
+    version, _, group = name.partition(".")
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": name},
+        "spec": {
+            "service": {"name": service, "namespace": namespace, "port": 443},
+            "group": group,
+            "version": version,
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "caBundle": ca_bundle,
+        },
+    }
+
+
+def is_available(cluster: Cluster, name: str) -> bool:
+    """Return whether the apiserver reaches what stands behind an APIService."""
+    conditions = cluster.get("APIService", name).get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Available" and condition["status"] == "True" for condition in conditions)

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.stack import envoy
-from tests.stack.addresses import BACKEND, BACKEND_CONTROL, GATEWAY, GATEWAY_ADMIN, SIDECAR_ADMINS, SIDECARS
+from tests.stack import envoy, metrics_api
+from tests.stack.addresses import BACKEND, BACKEND_CONTROL, GATEWAY, GATEWAY_ADMIN, SIDECARS
 from tests.stack.backend import Backend
 from tests.stack.binaries import PARTS
 from tests.stack.build import Say, Tools, ensure, say_plainly
@@ -28,10 +28,14 @@ from tests.stack.control_plane import ControlPlane
 from tests.stack.envoy import Envoy, Workload
 from tests.stack.errors import StackError
 from tests.stack.istio import GATEWAY_LABELS, NAMESPACE, Istio
+from tests.stack.keda import Keda
+from tests.stack.metrics_api import MetricsApi
 from tests.stack.namespace import is_inside
 from tests.stack.paths import cache_root
 from tests.stack.pki import Pki
 from tests.stack.processes import Processes
+from tests.stack.prometheus import Prometheus
+from tests.stack.services import is_available
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: what ``python -m tests.…`` has to be started in."""
@@ -49,12 +53,15 @@ class Stack:
     """The ingress gateway's proxy (part ``routing``)."""
     backend: Backend
     """What answers at every pod's address (part ``routing``)."""
+    prometheus: Prometheus
+    """It scrapes the proxies (part ``scaling``)."""
+    cpu: MetricsApi
+    """How much CPU pods use, as tests say (part ``scaling``)."""
 
     def __init__(self, parts: Iterable[str] = tuple(PARTS), say: Say = say_plainly) -> None:
         """Remember the parts to start; nothing runs before :meth:`__enter__`."""
         self._wanted = list(parts)
         self._say = say
-        self._sidecars = 0
         self.started: set[str] = set()
         self.folder = new_run_folder()
         self.processes = Processes(self.folder / "logs")
@@ -98,6 +105,8 @@ class Stack:
             self._start_cluster(tools)
         elif part == "routing":
             self._start_routing(tools)
+        else:
+            self._start_scaling(tools)
 
     def _start_cluster(self, tools: Tools) -> None:
         self._plane = ControlPlane(tools, self.processes, self.pki, self.folder)
@@ -117,22 +126,35 @@ class Stack:
             self.processes.wait_until(f"port {port}", functools.partial(accepts, port))
         self.backend = Backend()
 
+    def _start_scaling(self, tools: Tools) -> None:
+        self.prometheus = Prometheus(tools, self.processes, self.folder)
+        self.prometheus.start()
+        keda = Keda(tools, self.processes, self.pki, self.cluster, self.folder)
+        keda.start()
+        name = f"{metrics_api.SERVICE}.{metrics_api.NAMESPACE}.svc"
+        self.cpu = MetricsApi(self.cluster, self.pki.issue(metrics_api.SERVICE, name))
+        self.cpu.start(self.pki.ca_bundle)
+        self.prometheus.wait()
+        keda.wait()
+        self.processes.wait_until(metrics_api.SERVICE, lambda: is_available(self.cluster, metrics_api.API))
+
     @contextlib.contextmanager
     def sidecar(self, namespace: str) -> Iterator[Envoy]:
         """Run the sidecar of a client pod in ``namespace``: a forward proxy for requests to in-mesh hosts."""
-        self._sidecars += 1
-        number = self._sidecars
-        proxy = Envoy(f"sidecar-{number}", SIDECAR_ADMINS + number, SIDECARS + number)
-        client = Workload("sidecar", f"client-{number}", namespace, {"app": "client"}, proxy.port)
+        port = next(port for port in SIDECARS if f"sidecar-{port}" not in self.processes.names())
+        proxy = Envoy(f"sidecar-{port}", SIDECARS[port], port)
+        client = Workload("sidecar", f"client-{port}", namespace, {"app": "client"}, port)
         envoy.start(self.processes, self.folder, client, proxy)
-        self.processes.wait_until(proxy.name, lambda: accepts(proxy.port))
         try:
+            self.processes.wait_until(proxy.name, lambda: accepts(port))
             yield proxy
         finally:
             self.processes.stop(proxy.name)
 
     def stop(self) -> None:
         """Stop every program, clients first; safe to call twice."""
+        if "cpu" in vars(self):
+            self.cpu.stop()
         if "_plane" in vars(self):
             self._plane.stop()
         self.processes.close()

@@ -82,7 +82,7 @@ class Traffic:
         ).all[0]
 
     def send(self, host: str, n: int, *, concurrency: int = 8, rate: float = 0, **request: Any) -> Answers:
-        """Send ``n`` requests, ``concurrency`` at a time or ``rate`` a second; keywords as :class:`Request`'s fields."""
+        """Send ``n`` requests, ``concurrency`` at once or ``rate`` a second; keywords are :class:`Request`'s fields."""
         wanted = Request(host, **request)
         return asyncio.run(self._paced(wanted, n, rate) if rate else self._flat_out(wanted, n, concurrency))
 
