@@ -132,7 +132,7 @@ def test_requests_and_attempts_are_counted_apart(stack: Stack, routed: Model, ga
     tried = f'envoy_cluster_upstream_rq_total{{cluster_name="outbound|80||{routed.host}"}}'
     assert attempts == stack.prometheus.value(f"sum({tried})")
     buckets = f"sum by (le) (istio_request_duration_milliseconds_bucket{{{labels}}})"
-    expected = {"le=250": fast, "le=+Inf": requests}.items()
+    expected = {"le=250.0": fast, "le=+Inf": requests}.items()
     eventually(lambda: expected <= stack.prometheus.query(buckets).items())
 
 
