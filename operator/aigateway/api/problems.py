@@ -51,7 +51,7 @@ def join(path: str, step: str | int) -> str:
     """Return ``path`` with a field or list index added."""
     if isinstance(step, int):
         return f"{path}[{step}]"
-    return f"{path}.{step}" if path and not step.startswith("[") else f"{path}{step}"
+    return f"{path}.{step}" if path else step
 
 
 def from_pydantic(model: type[Model], errors: Iterable[ErrorDetails]) -> tuple[Problem, ...]:
@@ -85,7 +85,7 @@ _TEMPLATES = {
 def _problem(model: type[Model], error: ErrorDetails) -> Problem:
     path = ""
     for step in error["loc"]:
-        path = join(path, step)
+        path = join(path, _short(step) if isinstance(step, str) else step)
     if error["type"] == "extra_forbidden":
         return Problem(path, _unknown(model, error["loc"]))
     template = _TEMPLATES.get(error["type"])
@@ -98,7 +98,7 @@ def _unknown(model: type[Model], location: tuple[str | int, ...]) -> str:
     parent: type[Model] | None = model
     for step in location[:-1]:
         parent = fields(parent).get(step) if parent and isinstance(step, str) else parent
-    close = difflib.get_close_matches(str(location[-1])[:_MOST_SHOWN], list(fields(parent)) if parent else [], n=1)
+    close = difflib.get_close_matches(_short(str(location[-1])), list(fields(parent)) if parent else [], n=1)
     return f"unknown field, did you mean {close[0]}?" if close else "unknown field"
 
 
@@ -108,5 +108,8 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - whatever the user wrote
         return "an object"
     if isinstance(value, list):
         return "a list"
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _short(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
