@@ -92,6 +92,7 @@ class OperatorProcess:
     kubeconfig: Path
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
+    module: str = "aigateway"
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -120,14 +121,19 @@ class OperatorProcess:
         words = [f"--{name}={value}" for name, value in (flags | self.settings).items()]
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "aigateway", "run", *words],
+                [sys.executable, "-m", self.module, "run", *words],
                 env={name: value for name, value in os.environ.items() if not name.startswith("AIGATEWAY_")},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
+                cwd=ROOT,
                 start_new_session=True,
             )
         eventually(self.ready, "the operator is ready", within=60)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
 
     def stop(self, number: int = signal.SIGTERM) -> int | None:
         """End the operator with a signal and return its exit code (None: it was not running)."""

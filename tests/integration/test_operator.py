@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import pytest
 
-from aigateway.process import Operator
-from aigateway.settings import Settings
-from tests.integration.operator_process import Audit, OperatorProcess, free_port, install, quiet
+from tests.integration.operator_process import Audit, OperatorProcess, install, quiet
 from tests.stack.build import ensure
 from tests.stack.cluster import Cluster, Manifest
 from tests.stack.models import Model, service
@@ -22,6 +17,7 @@ from tests.stack.stack import Stack
 from tests.stack.waiting import eventually
 
 GATEWAY = "istio-system/ai-gateway"
+READY = ("True", "False", "Unknown")
 Deploy = Callable[..., Model]
 
 
@@ -362,50 +358,22 @@ def test_it_stops_when_asked_to(operator: OperatorProcess) -> None:
     assert 0 == operator.stop()
 
 
-@contextmanager
-def in_this_process(kubeconfig: Path, namespace: str) -> Iterator[tuple[asyncio.AbstractEventLoop, Operator]]:
-    """Run the operator in a thread of this process, where a test can reach its parts."""
-    started: Queue[tuple[asyncio.AbstractEventLoop, Operator, asyncio.Event]] = Queue()
-    address = f"127.0.0.1:{free_port()}"
-    settings = Settings(
-        kubeconfig,
-        namespaces=(namespace,),
-        default_gateway=GATEWAY,
-        probes_address=address,
-        metrics_address=address,
-    )
-
-    async def main() -> None:
-        stop, operator = asyncio.Event(), Operator(settings)
-        started.put((asyncio.get_running_loop(), operator, stop))
-        await operator.run(stop)
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), name="operator")
-    thread.start()
-    loop, operator, stop = started.get(timeout=10)
-    try:
-        eventually(lambda: operator.policies.running)
-        yield loop, operator
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=20)
-
-
 def test_restarting_the_policy_watch_disturbs_nothing(
-    cluster: Cluster, kubeconfig: Path, namespace: str, model: Deploy
+    stack: Stack, cluster: Cluster, kubeconfig: Path, settings: dict[str, str], namespace: str, model: Deploy
 ) -> None:
     """While kopf is down drift is still repaired, and what happened to policies meanwhile is caught up with."""
     model("llm-v1")
-    with in_this_process(kubeconfig, namespace) as (loop, operator):
+    log = stack.processes.logs / f"operator-{namespace}.log"
+    with OperatorProcess(kubeconfig, log, settings, module="tests.integration.restartable_operator") as operator:
         cluster.apply(policy(namespace, backends=one_backend()), policy(namespace, "gone", backends=one_backend()))
         wait_ready(cluster, namespace)
-        loop.call_soon_threadsafe(operator.policies.restart)
-        eventually(lambda: not operator.policies.running, every=0.001)
+        operator.send_signal(signal.SIGUSR1)
+        eventually(lambda: "the policy watch is being started" in operator.probe("readyz")[1], every=0.01)
         cluster.delete("AIGatewayPolicy", "gone", namespace)
         cluster.patch("VirtualService", "llm-gateway", namespace, {"spec": {"hosts": ["other.example.com"]}})
 
         eventually(lambda: hosts(cluster, namespace) == [f"{namespace}.example.com"])
-        eventually(lambda: operator.policies.running and operator.policies.restarts == 1, within=60)
-        eventually(lambda: operator.world.policies.get(namespace, "gone") is None)
+        eventually(lambda: operator.ready() and operator.metric("aigateway_policy_watch_restarts") == 1, within=60)
+        eventually(lambda: sum(operator.metric("aigateway_policies", ready=ready) for ready in READY) == 1)
         cluster.patch("AIGatewayPolicy", "llm", namespace, {"spec": {"hosts": ["new.example.com"]}})
         eventually(lambda: hosts(cluster, namespace) == ["new.example.com"])
