@@ -63,6 +63,7 @@ def routes(outcome: Outcome) -> Iterator[dict[str, Any]]:
 
 
 @given(situations())
+@settings(max_examples=40)
 def test_written_weights_sum_to_a_hundred(situation: tuple[ResolvedPolicy, Observation]) -> None:
     """Every weighted route sums to 100 and names no destination twice; every route carries explicit retries."""
     for route in routes(reconcile(*situation, ADMINISTRATOR, NOW)):
@@ -86,6 +87,7 @@ def methods(route: dict[str, Any]) -> set[str] | None:
 
 
 @given(situations())
+@settings(max_examples=40)
 def test_only_idempotent_requests_are_retried_after_they_may_have_been_processed(
     situation: tuple[ResolvedPolicy, Observation],
 ) -> None:
@@ -98,6 +100,7 @@ def test_only_idempotent_requests_are_retried_after_they_may_have_been_processed
 
 
 @given(situations())
+@settings(max_examples=40)
 def test_a_world_as_planned_needs_no_second_plan(situation: tuple[ResolvedPolicy, Observation]) -> None:
     """Taking the plan once leaves nothing to do, and the second report says the same without an event."""
     policy, world = situation
@@ -116,7 +119,7 @@ def test_a_world_as_planned_needs_no_second_plan(situation: tuple[ResolvedPolicy
 
 
 @given(situations())
-@settings(max_examples=50)
+@settings(max_examples=40)
 def test_status_fits_the_schema(situation: tuple[ResolvedPolicy, Observation]) -> None:
     """What is written is what the CRD declares; anything else would be refused or pruned."""
     outcome = reconcile(*situation, ADMINISTRATOR, NOW)

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -93,8 +94,8 @@ def test_matching_requests_all_reach_the_named_version(
     model: Deploy,
     host: str,
     match: object,
-    request_: dict[str, object],
-    other: dict[str, object],
+    request_: dict[str, Any],
+    other: dict[str, Any],
 ) -> None:
     """Every request that matches reaches v2; those that don't follow the split, which gives v2 nothing."""
     v1, v2 = model("v1"), model("v2")
