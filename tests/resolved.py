@@ -5,9 +5,11 @@ A default policy has two backends, 80/20, on one host; what a test is about is w
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from aigateway.api.administrator import Administrator, ScalingDefaults
+from aigateway.api.resolve import load
 from aigateway.api.resolved import (
     Autoscaling,
     Backend,
@@ -102,6 +104,14 @@ def policy(**changes: Any) -> ResolvedPolicy:
         "connection_pool": None,
     }
     return ResolvedPolicy(**(fields | changes))
+
+
+def resolved(raw: dict[str, Any]) -> ResolvedPolicy:
+    """Return a valid policy as a user wrote it in the form that the core gets, in effect rather than suspended."""
+    metadata = {"namespace": "models", "uid": UID, "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    found = load({**raw, "metadata": {**metadata, **raw["metadata"]}}, ADMINISTRATOR)
+    assert isinstance(found, ResolvedPolicy), found
+    return dataclasses.replace(found, suspend=False)
 
 
 def in_mesh(port: int | None = None) -> MeshService:

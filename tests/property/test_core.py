@@ -9,7 +9,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aigateway.api.resolve import load
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.api.status import Status
 from aigateway.core.observation import (
@@ -22,19 +21,11 @@ from aigateway.core.observation import (
 from aigateway.core.outcome import Apply, Outcome, StepResult
 from aigateway.core.reconcile import reconcile
 from aigateway.core.status import report, unchanged
-from tests.resolved import ADMINISTRATOR, NOW, as_child
+from tests.resolved import ADMINISTRATOR, NOW, as_child, resolved
 from tests.strategies import policies
 
 SAFE = {"connect-failure", "refused-stream", "reset-before-request"}
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS"}
-
-
-def resolved(raw: dict[str, Any]) -> ResolvedPolicy:
-    """Return a generated policy as the core gets it."""
-    metadata = {"namespace": "models", "uid": "u", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
-    policy = load({**raw, "metadata": {**metadata, **raw["metadata"]}}, ADMINISTRATOR)
-    assert isinstance(policy, ResolvedPolicy), policy
-    return dataclasses.replace(policy, suspend=False)
 
 
 @st.composite

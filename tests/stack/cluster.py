@@ -39,12 +39,13 @@ class Cluster:
         api = config.new_client_from_config(str(kubeconfig), context)  # type: ignore[no-untyped-call]
         self._client: Any = DynamicClient(api)  # type: ignore[no-untyped-call]
 
-    def apply(self, *manifests: Manifest) -> list[Manifest]:
+    def apply(self, *manifests: Manifest, dry_run: bool = False) -> list[Manifest]:
         """Apply each object server-side, taking over its fields; return them as stored, in order.
 
-        Waits where an object's kind was defined a moment ago and is not served yet.
+        Waits where an object's kind was defined a moment ago and is not served yet.  ``dry_run``: schemas and webhooks
+        judge the objects, nothing is stored.
         """
-        return [self._apply(manifest) for manifest in manifests]
+        return [self._apply(manifest, {"dry_run": "All"} if dry_run else {}) for manifest in manifests]
 
     def apply_file(self, path: Path) -> None:
         """Apply every document of a YAML file, definitions first and served before the rest is sent."""
@@ -145,7 +146,7 @@ class Cluster:
         found: Manifest = json.loads(answer.data)
         return found
 
-    def _apply(self, manifest: Manifest) -> Manifest:
+    def _apply(self, manifest: Manifest, options: dict[str, str]) -> Manifest:
         metadata = manifest["metadata"]
 
         def attempt() -> Manifest:
@@ -157,6 +158,7 @@ class Cluster:
                     namespace=metadata.get("namespace"),
                     field_manager=FIELD_MANAGER,
                     force_conflicts=True,
+                    **options,
                 )
                 .to_dict()
             )
