@@ -1,9 +1,9 @@
 """Find the stack's programs, or compile them once into the user's cache.
 
 Called by ``make stack``, ``make demo``, ``make test`` and by the test session itself.  A program is looked for in this
-order: the environment variable ``AIGATEWAY_STACK_<NAME>`` (the path of a binary), PATH (only where the version is the
-pinned one), the cache, and last a build from the Go module proxy.  A build can be cut off and started again: finished
-modules stay finished and Go's build cache is kept until the last wanted module stands.
+order: the environment variable ``AIGATEWAY_STACK_<NAME>`` (a binary's path), the cache, PATH (only where the
+version is the pinned one), and last a build from the Go module proxy.  A build can be cut off and started again: finished
+modules stay finished and Go's caches are kept until the last wanted module stands.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tests.stack.binaries import MODULES, TOOLS, Binary, ToolModule
 from tests.stack.golang import BuildError, find_go
+from tests.stack.namespace import is_inside
 from tests.stack.paths import cache_root, module_folder
 
 Say = Callable[[str], None]
@@ -91,11 +92,18 @@ def _complete(module: ToolModule) -> bool:
 
 
 def ensure(names: Iterable[str], say: Say) -> Tools:
-    """Return all programs of the named modules, building what is missing; one builder at a time on a machine."""
+    """Return all programs of the named modules, building what is missing; one builder at a time on a machine.
+
+    Inside the stack's namespace there is no network to build from: there it only waits for a builder that is at work.
+    """
     wanted = list(names)
     if missing(wanted):
         with _lock(say):
             todo = missing(wanted)
+            if todo and is_inside():
+                absent = ", ".join(module.name for module in todo)
+                msg = f"not built yet: {absent}. Remedy, outside of the stack: python -m tests.stack build"
+                raise BuildError(msg)
             for number, module in enumerate(todo, 1):
                 say(f"build {number} of {len(todo)}: {', '.join(binary.name for binary in module.binaries)}")
                 _build(module, say)
@@ -218,9 +226,8 @@ def _copy_assets(module: ToolModule, into: Path) -> None:
 
 
 def _drop_go_caches() -> None:
-    """Give back some 18 GB once nothing is left to build; a later version bump pays for a cold build instead."""
-    if not missing(module.name for module in MODULES):
-        shutil.rmtree(cache_root() / "go", ignore_errors=True)
+    """Give back up to 18 GB once what was asked for stands; a later version bump pays for a cold build instead."""
+    shutil.rmtree(cache_root() / "go", ignore_errors=True)
 
 
 def say_plainly(line: str) -> None:
