@@ -1,0 +1,145 @@
+"""Which reflectors run: kinds that come and go, namespaces that hold policies or do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from aigateway.api.administrator import Administrator
+from aigateway.cluster import watches as module
+from aigateway.cluster.resources import CHILDREN, POLICIES, SERVICES
+from aigateway.cluster.watches import Watches
+from aigateway.cluster.world import Presence, World
+from aigateway.core.observation import ChildKind
+from tests.unit.cluster.apiserver import FakeApiserver, refusal, running, until
+
+Scenario = Callable[[FakeApiserver, World, Watches], Awaitable[None]]
+VIRTUAL_SERVICES = CHILDREN[ChildKind.VIRTUAL_SERVICE]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for absent kinds every few milliseconds."""
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", (0.01, 0.02))
+
+
+def watch(scenario: Scenario, folder: Path, namespaces: tuple[str, ...] = ()) -> None:
+    """Run a scenario while the watches run on a fake server that has Istio and no KEDA."""
+
+    async def main() -> None:
+        async with asyncio.timeout(20), running(folder) as (fake, client):
+            fake.served |= {"virtualservices", "destinationrules"}
+            holder: list[Watches] = []
+            world = World(
+                Administrator(),
+                lambda: 0.0,
+                lambda _: None,
+                lambda namespace, held: holder[0].namespace_changed(namespace, held),
+            )
+            holder.append(Watches(client, world, namespaces))
+            task = asyncio.create_task(holder[0].run())
+            try:
+                await scenario(fake, world, holder[0])
+                assert not task.done()
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def known(world: World) -> bool:
+    """Return whether the presence of every kind is known."""
+    return Presence.UNKNOWN not in world.presence.values()
+
+
+def test_kinds_are_found(tmp_path: Path) -> None:
+    """Installed kinds are watched, absent ones are known to be absent; then nothing is stale."""
+
+    async def scenario(_: FakeApiserver, world: World, watches: Watches) -> None:
+        assert watches.stale()
+        await until(lambda: known(world))
+        assert Presence.SYNCED is world.presence[ChildKind.VIRTUAL_SERVICE]
+        assert Presence.ABSENT is world.presence[ChildKind.SCALED_OBJECT]
+        assert [] == watches.stale()
+
+    watch(scenario, tmp_path)
+
+
+def test_a_kind_that_is_installed_later_is_picked_up(tmp_path: Path) -> None:
+    """An absent kind is looked for until it is there; once all are there, nobody asks any more."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        await until(lambda: known(world))
+        fake.served.add("scaledobjects")
+        await until(lambda: world.presence[ChildKind.SCALED_OBJECT] is Presence.SYNCED)
+        asked = [request for request in fake.requests if request[1].endswith(("/v1", "/v1alpha1"))]
+        await asyncio.sleep(0.1)
+        assert asked == [request for request in fake.requests if request[1].endswith(("/v1", "/v1alpha1"))]
+
+    watch(scenario, tmp_path)
+
+
+def test_a_kind_that_is_removed_becomes_absent(tmp_path: Path) -> None:
+    """When a definition is deleted under us, its kind is absent, its objects are forgotten, and it is looked for."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        fake.put(VIRTUAL_SERVICES, "x")
+        await until(lambda: known(world))
+        fake.served.discard("virtualservices")
+        fake.faults.append((f"WATCH {VIRTUAL_SERVICES.path()}", refusal(404, "NotFound")))
+        fake.cut_watches()
+        await until(lambda: world.presence[ChildKind.VIRTUAL_SERVICE] is Presence.ABSENT)
+        assert 0 == len(world.children[ChildKind.VIRTUAL_SERVICE])
+        fake.served.add("virtualservices")
+        await until(lambda: world.presence[ChildKind.VIRTUAL_SERVICE] is Presence.SYNCED)
+
+    watch(scenario, tmp_path)
+
+
+def test_an_answer_that_does_not_come_leaves_a_kind_unknown(tmp_path: Path) -> None:
+    """A refused discovery says nothing about a kind; it is asked for again."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        fake.faults.append((f"GET {VIRTUAL_SERVICES.group_path}", refusal(503, "Unavailable")))
+        await until(lambda: world.presence[ChildKind.SCALED_OBJECT] is Presence.ABSENT)
+        assert Presence.UNKNOWN is world.presence[ChildKind.VIRTUAL_SERVICE]
+        await until(lambda: known(world))
+        assert Presence.SYNCED is world.presence[ChildKind.VIRTUAL_SERVICE]
+
+    watch(scenario, tmp_path)
+
+
+def test_referents_are_watched_where_there_are_policies(tmp_path: Path) -> None:
+    """A namespace is watched from its first policy to its last, and its objects are forgotten then."""
+
+    async def scenario(fake: FakeApiserver, world: World, watches: Watches) -> None:
+        world.policies_are_synced()
+        fake.put(SERVICES, "llm-v1", spec={"ports": [{"port": 80}]})
+        raw = fake.put(POLICIES, "llm", spec={})
+        assert 0 == fake.count(f"GET {SERVICES.path('models')}")
+        world.policies.put(raw)
+        await until(lambda: world.complete("models"))
+        assert world.services.get("models", "llm-v1") is not None
+
+        world.policies.remove(raw)
+        await until(lambda: not any(item.scope.namespace == "models" for item in watches.reflectors()))
+        assert 0 == len(world.services)
+        assert not world.complete("models")
+
+    watch(scenario, tmp_path)
+
+
+def test_a_fixed_set_of_namespaces(tmp_path: Path) -> None:
+    """With namespaces given, nothing is asked of the whole cluster."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        await until(lambda: known(world))
+        assert 1 == fake.count(f"GET {VIRTUAL_SERVICES.path('models')}")
+        assert 1 == fake.count(f"GET {VIRTUAL_SERVICES.path('more')}")
+        assert 0 == fake.count(f"GET {VIRTUAL_SERVICES.path()}")
+
+    watch(scenario, tmp_path, ("models", "more"))
