@@ -7,6 +7,7 @@ any of it from a policy: addresses, queries and credentials are never a tenant's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,47 @@ class ScalingDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to use a gateway: ``gateway`` is ``namespace/name``.
+
+    ``hosts`` and ``namespaces`` are patterns: a name, ``*.example.com`` (any name under it), ``team-*``, or ``*``.
+    """
+
+    gateway: str
+    hosts: tuple[str, ...] = ("*",)
+    namespaces: tuple[str, ...] = ("*",)
+
+    def covers(self, namespace: str, gateway: str, host: str) -> bool:
+        """Return whether a policy of ``namespace`` may serve ``host`` on ``gateway`` by this grant."""
+        return (
+            gateway == self.gateway
+            and any(fnmatchcase(namespace, pattern) for pattern in self.namespaces)
+            and any(_host_within(host, pattern) for pattern in self.hosts)
+        )
+
+
+def _host_within(host: str, pattern: str) -> bool:
+    """Return whether a pattern means a host; ``*.a.com`` means every host under ``a.com``, wildcards too."""
+    return pattern in {"*", host} or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+@dataclass(frozen=True, slots=True)
 class Administrator:
     """Cluster facts and defaults.
 
-    ``default_gateway`` is ``namespace/name`` (or None), used when a policy has hosts but no gateways.
+    ``default_gateway`` is ``namespace/name`` (or None), used when a policy has hosts but no gateways.  ``grants`` None:
+    every policy may use every gateway; else gateways of a policy's own namespace, and what a grant covers.
+    ``root_namespace`` is Istio's, whose DestinationRules hold for the whole mesh.
     """
 
     default_gateway: str | None = None
     cluster_domain: str = "cluster.local"
     scaling: ScalingDefaults = ScalingDefaults()
+    grants: tuple[Grant, ...] | None = None
+    root_namespace: str = "istio-system"
+
+    def may_use(self, namespace: str, gateway: str, host: str) -> bool:
+        """Return whether a policy of ``namespace`` may serve ``host`` on ``gateway``."""
+        if self.grants is None or gateway.partition("/")[0] == namespace:
+            return True
+        return any(grant.covers(namespace, gateway, host) for grant in self.grants)

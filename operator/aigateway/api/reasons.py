@@ -62,6 +62,17 @@ NO_GATEWAY = Reason(
     "Set spec.gateways, or ask the administrator to set the operator's default gateway.",
 )
 
+NOT_GRANTED = Reason(
+    "NotGranted",
+    "The administrator does not grant this namespace the gateway, or not with this host.",
+    "Use a gateway and host that are granted, or ask the administrator for them.",
+)
+CONFLICTED = Reason(
+    "Conflicted",
+    "Something older holds what the policy claims; the message names both. The policy's own objects are withdrawn.",
+    "Choose another host, path or workload, or remove the older holder; the policy then takes over by itself.",
+)
+
 # ResolvedRefs
 RESOLVED = Reason("ResolvedRefs", "Every Service, port and workload that the policy names exists.")
 SERVICE_NOT_FOUND = Reason(
@@ -91,6 +102,11 @@ NAME_TAKEN = Reason(
     "NameTaken",
     "An object with the name of a generated one exists and does not belong to this policy; it is left as it is.",
     "Delete or rename that object, or rename the policy.",
+)
+DESTINATION_RULE_CONFLICT = Reason(
+    "DestinationRuleConflict",
+    "A DestinationRule of somebody else covers a backend's Service, so none is written for it: Istio applies one a host.",
+    "Move its settings into the policy and delete it, or remove spec.connectionPool.",
 )
 NO_USABLE_BACKEND = Reason(
     "NoUsableBackend",

@@ -6,7 +6,7 @@ knows the defaults; nothing here looks at the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -76,6 +76,9 @@ def resolve(parsed: AIGatewayPolicy, administrator: Administrator) -> ResolvedPo
     gateways = _gateways(spec, administrator)
     if spec.hosts and not gateways:
         return Rejection(reasons.NO_GATEWAY, (Problem("spec.gateways", _NO_GATEWAY),))
+    ungranted = tuple(_ungranted(parsed, gateways, administrator))
+    if ungranted:
+        return Rejection(reasons.NOT_GRANTED, ungranted[:MOST_PROBLEMS])
     return ResolvedPolicy(
         key=PolicyKey(parsed.metadata.namespace, parsed.metadata.name),
         uid=parsed.metadata.uid,
@@ -98,6 +101,19 @@ _NO_GATEWAY = (
     "is required with hosts, since the operator has no default gateway: "
     "set it, or ask the administrator to set a default gateway"
 )
+
+
+def _ungranted(parsed: AIGatewayPolicy, gateways: tuple[str, ...], administrator: Administrator) -> Iterator[Problem]:
+    """Yield every host that the administrator does not let this namespace serve on one of its gateways."""
+    namespace = parsed.metadata.namespace
+    for index, host in enumerate(parsed.spec.hosts or ()):
+        for gateway in gateways:
+            if not administrator.may_use(namespace, gateway, host):
+                message = (
+                    f"namespace {namespace} may not serve {host} on gateway {gateway}: "
+                    "use a host and gateway that are granted to it, or ask the administrator for a grant"
+                )
+                yield Problem(f"spec.hosts[{index}]", message)
 
 
 def _invalid(problems: tuple[Problem, ...]) -> Rejection:

@@ -1,8 +1,8 @@
-"""Who owns which host, in-mesh name, Service and workload, when several policies want the same.
+"""Who owns which host, in-mesh name and workload, when several want the same.
 
-:mod:`aigateway.cluster.world` keeps one :class:`Claims` for all policies and asks it for each policy's rivals; the rule
-itself is here, without I/O: of two claims that overlap the older policy's holds, and a policy holds all of its claims
-or none.  A policy that holds nothing stands in nobody's way.
+:mod:`aigateway.cluster.world` keeps one :class:`Claims` for all policies, and for VirtualServices that are nobody's
+policy's, and asks it for each policy's rival; the rule itself is here, without I/O: of two claims that overlap the
+older holder's counts, and a holder has all of its claims or none.  One that has nothing stands in nobody's way.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aigateway.api.resolved import PolicyKey, ResolvedPolicy
+from aigateway.core.identity import KIND
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,19 +43,37 @@ class Age:
     uid: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Holder:
+    """What claims something: one of our policies, or an object that others wrote."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return the form for messages."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+def holder_of(key: PolicyKey) -> Holder:
+    """Return a policy as a holder."""
+    return Holder(KIND, key.namespace, key.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """An older policy that holds something that this one claims too."""
+    """An older holder of something that this one claims too."""
 
-    key: PolicyKey
+    holder: Holder
     claim: Claim
 
 
 def claims_of(policy: ResolvedPolicy) -> frozenset[Claim]:
     """Return everything that only one policy can have.
 
-    A Service may be a backend of several policies, but its connections can be configured by one only: Istio takes the
-    oldest DestinationRule of a host and drops the rest.
+    A Service may be a backend of several policies, but its connections can be configured by one only: Istio merges
+    DestinationRules of one host by taking the oldest's traffic policy.
     """
     namespace = policy.key.namespace
     found = {
@@ -73,80 +92,86 @@ def claims_of(policy: ResolvedPolicy) -> frozenset[Claim]:
 
 
 class Claims:
-    """All claims of all policies, and who holds them.  Each change costs only what it touches."""
+    """All claims of all holders, and who has them.  Each change costs only what it touches."""
 
     def __init__(self) -> None:
-        self._ages: dict[PolicyKey, Age] = {}
-        self._claims: dict[PolicyKey, frozenset[Claim]] = {}
-        self._by_subject: dict[str, set[PolicyKey]] = {}
-        self._lost_to: dict[PolicyKey, Rival] = {}
+        self._ages: dict[Holder, Age] = {}
+        self._claims: dict[Holder, frozenset[Claim]] = {}
+        self._by_subject: dict[str, set[Holder]] = {}
+        self._lost_to: dict[Holder, Rival] = {}
 
-    def rival(self, key: PolicyKey) -> Rival | None:
-        """Return the oldest policy that stands in the way, None where the policy holds all it claims."""
-        return self._lost_to.get(key)
+    def rival(self, holder: Holder) -> Rival | None:
+        """Return the oldest one that stands in the way, None where the holder has all it claims."""
+        return self._lost_to.get(holder)
 
-    def change(self, key: PolicyKey, age: Age | None, claims: frozenset[Claim]) -> frozenset[PolicyKey]:
-        """Take over what a policy claims now (``age`` None: it is gone).
+    def losers(self, holder: Holder) -> frozenset[Holder]:
+        """Return those that this one stands in the way of."""
+        return frozenset(
+            o for o in self._neighbours(holder) if o in self._lost_to and self._lost_to[o].holder == holder
+        )
 
-        Returns the policies whose rival has changed by it.
+    def change(self, holder: Holder, age: Age | None, claims: frozenset[Claim]) -> frozenset[Holder]:
+        """Take over what a holder claims now (``age`` None: it is gone).
+
+        Returns the holders whose rival has changed by it.
         """
-        later = {other for other in self._neighbours(key) if self._older(key, other)}
-        before = self._lost_to.get(key)
-        self._forget(key)
+        later = {other for other in self._neighbours(holder) if self._older(holder, other)}
+        before = self._lost_to.get(holder)
+        self._forget(holder)
         if age is not None:
-            self._ages[key], self._claims[key] = age, claims
+            self._ages[holder], self._claims[holder] = age, claims
             for claim in claims:
-                self._by_subject.setdefault(claim.subject, set()).add(key)
-            later.add(key)
+                self._by_subject.setdefault(claim.subject, set()).add(holder)
+            later.add(holder)
             if before is not None:
-                self._lost_to[key] = before
+                self._lost_to[holder] = before
         return self._settle(later)
 
-    def _settle(self, pending: set[PolicyKey]) -> frozenset[PolicyKey]:
+    def _settle(self, pending: set[Holder]) -> frozenset[Holder]:
         """Decide anew, oldest first, for these policies and for every younger one that the answers reach."""
         changed = set()
-        heap = [(self._ages[key], key) for key in pending]
+        heap = [(self._ages[holder], holder) for holder in pending]
         heapq.heapify(heap)
-        done: set[PolicyKey] = set()
+        done: set[Holder] = set()
         while heap:
-            _, key = heapq.heappop(heap)
-            if key in done:
+            _, holder = heapq.heappop(heap)
+            if holder in done:
                 continue
-            done.add(key)
-            before, after = self._lost_to.pop(key, None), self._find_rival(key)
+            done.add(holder)
+            before, after = self._lost_to.pop(holder, None), self._find_rival(holder)
             if after is not None:
-                self._lost_to[key] = after
+                self._lost_to[holder] = after
             if before != after:
-                changed.add(key)
-            for other in self._neighbours(key):
-                if self._older(key, other) and other not in done:
+                changed.add(holder)
+            for other in self._neighbours(holder):
+                if self._older(holder, other) and other not in done:
                     heapq.heappush(heap, (self._ages[other], other))
         return frozenset(changed)
 
-    def _find_rival(self, key: PolicyKey) -> Rival | None:
+    def _find_rival(self, holder: Holder) -> Rival | None:
         found = [
             (self._ages[other], Rival(other, mine))
-            for mine in sorted(self._claims[key])
+            for mine in sorted(self._claims[holder])
             for other in self._by_subject[mine.subject]
-            if self._older(other, key)
+            if self._older(other, holder)
             and other not in self._lost_to
             and any(mine.overlaps(theirs) for theirs in self._claims[other])
         ]
         return min(found, key=lambda item: item[0])[1] if found else None
 
-    def _neighbours(self, key: PolicyKey) -> Iterator[PolicyKey]:
-        claims = self._claims.get(key, frozenset())
-        seen = {other for claim in claims for other in self._by_subject[claim.subject]} - {key}
+    def _neighbours(self, holder: Holder) -> Iterator[Holder]:
+        claims = self._claims.get(holder, frozenset())
+        seen = {other for claim in claims for other in self._by_subject[claim.subject]} - {holder}
         return (o for o in seen if any(a.overlaps(b) for a in claims for b in self._claims[o]))
 
-    def _older(self, one: PolicyKey, other: PolicyKey) -> bool:
+    def _older(self, one: Holder, other: Holder) -> bool:
         return (self._ages[one], one) < (self._ages[other], other)
 
-    def _forget(self, key: PolicyKey) -> None:
-        for subject in {claim.subject for claim in self._claims.pop(key, frozenset())}:
+    def _forget(self, holder: Holder) -> None:
+        for subject in {claim.subject for claim in self._claims.pop(holder, frozenset())}:
             holders = self._by_subject[subject]
-            holders.discard(key)
+            holders.discard(holder)
             if not holders:
                 del self._by_subject[subject]
-        self._ages.pop(key, None)
-        self._lost_to.pop(key, None)
+        self._ages.pop(holder, None)
+        self._lost_to.pop(holder, None)

@@ -61,8 +61,10 @@ class Scaler:
 class Decision:
     """The whole decision for one policy.
 
-    ``policy`` is None where it was rejected: then nothing is routed, scaled or pruned, and ``verdicts`` say why.
-    ``targets`` has one entry per backend in the policy's order.  ``route_mesh`` and ``route_gateway`` say which
+    ``policy`` is None where it was rejected: then nothing is routed or scaled, and ``verdicts`` say why.  With
+    ``withdraw`` its children go, since something older holds what it claims; without it they stay as they are.
+    ``targets`` has one entry per backend in the policy's order; ``connected`` are those that get a DestinationRule.
+    ``route_mesh`` and ``route_gateway`` say which
     VirtualServices are written; ``keep`` names children that are neither written nor pruned now because what they
     refer to is missing.  ``wake_at`` is when a debounce ends (seconds since the epoch), None if nothing is pending.
     """
@@ -71,8 +73,10 @@ class Decision:
     verdicts: tuple[Verdict, ...]
     targets: tuple[Target, ...] = ()
     scalers: tuple[Scaler, ...] = ()
+    connected: tuple[Backend, ...] = ()
     route_gateway: bool = False
     route_mesh: bool = False
     keep: frozenset[ChildRef] = frozenset()
     because: tuple[Because, ...] = ()
     wake_at: float | None = None
+    withdraw: bool = False

@@ -96,11 +96,24 @@ class ChildState:
 
 
 @dataclass(frozen=True, slots=True)
+class Contest:
+    """Something older holds what the policy claims: ``what``, held by ``holder``, both as people read them.
+
+    ``settled``: the holder's routes are there, so that ours can go without a gap.
+    """
+
+    what: str
+    holder: str
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that a decision may look at, besides the policy and the time.
 
     ``status`` is the policy's status as last written: the only memory there is.  ``installed`` are the kinds whose
-    CRDs the cluster has.
+    CRDs the cluster has.  ``foreign_rules`` are the DestinationRules of others that proxies would apply to a Service of
+    the policy: the name of the rule by Service.
     """
 
     services: Mapping[str, ServiceState] = field(default_factory=dict)
@@ -109,3 +122,5 @@ class Observation:
     children: Mapping[ChildRef, ChildState] = field(default_factory=dict)
     installed: frozenset[ChildKind] = frozenset(ChildKind)
     status: Json = field(default_factory=dict)
+    contest: Contest | None = None
+    foreign_rules: Mapping[str, str] = field(default_factory=dict)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from aigateway.api.administrator import Administrator
 from aigateway.api.problems import Rejection
-from aigateway.api.reasons import ACCEPTED, AS_SPECIFIED, RESOLVED, ConditionStatus, ConditionType, Reason
+from aigateway.api.reasons import ACCEPTED, AS_SPECIFIED, CONFLICTED, RESOLVED, ConditionStatus, ConditionType, Reason
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.core.decide.availability import Availability, decide_availability
+from aigateway.core.decide.connections import decide_connections
 from aigateway.core.decide.references import References, resolve_references
 from aigateway.core.decide.scaling import decide_scaling
 from aigateway.core.decide.split import Candidate, decide_split
 from aigateway.core.decision import Because, Decision, Target, Verdict
 from aigateway.core.identity import gateway_virtual_service, mesh_virtual_service
-from aigateway.core.observation import ChildRef, Observation
+from aigateway.core.observation import ChildRef, Contest, Observation
 from aigateway.core.outcome import Outcome
 from aigateway.core.plan import make_plan
 from aigateway.core.render.destination_rule import render_destination_rules
@@ -30,8 +31,11 @@ def reconcile(
 ) -> Outcome:
     """Decide, render and plan for one policy.  ``now`` is in seconds since the epoch."""
     decision = decide(policy, observation, administrator, now)
-    if decision.policy is None or decision.policy.suspend:
+    if isinstance(policy, Rejection) or policy.suspend:
         return Outcome(decision, plan=(), memory=None, wake_at=None)
+    if decision.policy is None:
+        plan = make_plan(policy.uid, (), frozenset(), observation) if decision.withdraw else ()
+        return Outcome(decision, plan, memory=None, wake_at=None)
     desired = render(decision.policy, decision, administrator)
     return Outcome(
         decision,
@@ -44,7 +48,7 @@ def reconcile(
 def render(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> tuple[dict[str, object], ...]:
     """Return every object that there should be."""
     return (
-        *render_destination_rules(policy, administrator.cluster_domain),
+        *render_destination_rules(policy, decision, administrator.cluster_domain),
         *render_scaled_objects(policy, decision, administrator),
         *render_virtual_services(policy, decision, administrator.cluster_domain),
     )
@@ -57,22 +61,33 @@ def decide(
     if isinstance(policy, Rejection):
         rejected = Verdict(ConditionType.ACCEPTED, ConditionStatus.FALSE, policy.reason, str(policy))
         return Decision(policy=None, verdicts=(rejected,))
+    if observation.contest is not None:
+        return _conflicted(observation.contest)
     references = resolve_references(policy, observation)
     availability = _availability(policy, observation, now)
     targets = _targets(policy, references, availability)
     scaling = decide_scaling(policy, references.ports, observation, administrator.scaling)
+    connections = decide_connections(policy, observation)
     routable = any(target.weight > 0 for target in targets)
     return Decision(
         policy=policy,
         verdicts=(_accepted(), _resolved(references), scaling.verdict),
         targets=targets,
         scalers=scaling.scalers,
+        connected=connections.backends,
         route_gateway=bool(policy.hosts) and routable,
         route_mesh=references.service_exists and routable,
         keep=scaling.keep | _kept_routes(policy, references, routable=routable),
-        because=(*references.problems, *_weight_reasons(targets)),
+        because=(*references.problems, *connections.problems, *_weight_reasons(targets)),
         wake_at=min((a.changes_at for a in availability.values() if a.changes_at is not None), default=None),
     )
+
+
+def _conflicted(contest: Contest) -> Decision:
+    """Return the decision to give way, but not before the holder is served: that would be a gap."""
+    message = f"{contest.what} is held by the older {contest.holder}"
+    conflicted = Verdict(ConditionType.ACCEPTED, ConditionStatus.FALSE, CONFLICTED, message)
+    return Decision(policy=None, verdicts=(conflicted,), withdraw=contest.settled)
 
 
 def _availability(policy: ResolvedPolicy, observation: Observation, now: float) -> dict[str, Availability]:

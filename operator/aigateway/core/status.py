@@ -12,6 +12,7 @@ from typing import Any
 
 from aigateway.api.reasons import (
     APPLY_FAILED,
+    DESTINATION_RULE_CONFLICT,
     ISTIO_NOT_INSTALLED,
     NAME_TAKEN,
     NO_USABLE_BACKEND,
@@ -82,6 +83,8 @@ def _in_effect(outcome: Outcome, results: Sequence[StepResult], observation: Obs
     """Return the parts that describe what is in effect; what could not be changed is told as it was."""
     decision, old = outcome.decision, observation.status
     kept = {key: old[key] for key in ("weights", "backends", "effective", "skipped", "children") if key in old}
+    if decision.policy is None and decision.withdraw:
+        return {"children": _left(old, results)}
     if decision.policy is None:
         return {**kept, **({"replicas": old["replicas"]} if "replicas" in old else {})}
     replicas = {"replicas": describe_replicas(decision, observation)}
@@ -105,6 +108,12 @@ def _routing_done(outcome: Outcome, results: Sequence[StepResult]) -> bool:
     return all(step.ref in done for step in outcome.plan if step.ref.kind is ChildKind.VIRTUAL_SERVICE)
 
 
+def _left(old: Json, results: Sequence[StepResult]) -> list[dict[str, str]]:
+    """Return the children that a policy which gives way still has."""
+    gone = {(str(result.step.ref.kind), result.step.ref.name) for result in results if result.failure is None}
+    return [child for child in old.get("children") or () if (child["kind"], child["name"]) not in gone]
+
+
 def _children(outcome: Outcome, results: Sequence[StepResult], observation: Observation) -> list[dict[str, str]]:
     """Return the objects of this policy that exist after the plan."""
     policy = outcome.decision.policy
@@ -120,6 +129,8 @@ def _programmed(outcome: Outcome, results: Sequence[StepResult], observation: Ob
     policy = outcome.decision.policy
     if policy is None:
         rejected = outcome.decision.verdicts[0].reason
+        if outcome.decision.withdraw:
+            return _verdict(ConditionStatus.FALSE, rejected, "the policy gives way; its objects are withdrawn")
         return _verdict(
             ConditionStatus.FALSE, rejected, "the policy is not accepted; what was in effect before still is"
         )
@@ -149,6 +160,9 @@ def _routing_verdict(outcome: Outcome) -> Verdict:
         return _verdict(
             ConditionStatus.FALSE, NO_USABLE_BACKEND, "no backend can be routed to; existing routes are kept"
         )
+    conflicts = [b.message for b in decision.because if b.reason is DESTINATION_RULE_CONFLICT]
+    if conflicts:
+        return _verdict(ConditionStatus.FALSE, DESTINATION_RULE_CONFLICT, "; ".join(conflicts))
     return _verdict(ConditionStatus.TRUE, PROGRAMMED, "every generated object is in the cluster as the policy asks")
 
 

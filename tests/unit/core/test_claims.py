@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigateway.api.resolved import ConnectionPool, PolicyKey
-from aigateway.core.claims import Age, Claim, Claims, Rival, claims_of
+from aigateway.core.claims import Age, Claim, Claims, Holder, Rival, claims_of, holder_of
 from tests.resolved import autoscaling, backend, in_mesh, policy
 
 HOST = "host ai.example.com on gateway istio-system/ai-gateway"
@@ -50,9 +50,9 @@ def test_claims_of_a_policy() -> None:
     assert {"/chat"} == {claim.path for claim in claims_of(dataclasses.replace(policy(), path_prefix="/chat"))}
 
 
-def key(name: str) -> PolicyKey:
-    """Return the key of a policy in one namespace."""
-    return PolicyKey("models", name)
+def key(name: str) -> Holder:
+    """Return a policy of one namespace as a holder."""
+    return holder_of(PolicyKey("models", name))
 
 
 def age(when: int) -> Age:

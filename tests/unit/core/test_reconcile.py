@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from aigateway.api.problems import Problem, Rejection
-from aigateway.api.reasons import INVALID, NOT_READY
+from aigateway.api.reasons import CONFLICTED, INVALID, NOT_READY
 from aigateway.api.resolved import ResolvedPolicy
-from aigateway.core.observation import EndpointsState, Observation
-from aigateway.core.outcome import Apply, Outcome
+from aigateway.core.observation import Contest, EndpointsState, Observation
+from aigateway.core.outcome import Apply, Delete, Outcome
 from aigateway.core.reconcile import reconcile
 from tests.resolved import ADMINISTRATOR, NOW, as_child, autoscaling, backend, in_mesh, observed, policy
 
@@ -106,3 +106,20 @@ def test_remembered_state_survives_a_restart() -> None:
 
     assert [100, 0] == [target.weight for target in outcome.decision.targets]
     assert outcome.memory is None
+
+
+@pytest.mark.parametrize(
+    ("settled", "steps"), [pytest.param(False, 0, id="not-before"), pytest.param(True, 1, id="then")]
+)
+def test_policy_gives_way_when_the_older_one_is_served(settled: bool, steps: int) -> None:
+    """A policy whose claim an older one holds withdraws its routes, but only once the older one's are there."""
+    of = policy()
+    world = observed(of)
+    world = after(reconcile(of, world, ADMINISTRATOR, NOW), world, of)
+    contest = Contest("host ai.example.com on gateway istio-system/ai-gateway", "AIGatewayPolicy a/b", settled=settled)
+
+    outcome = reconcile(of, dataclasses.replace(world, contest=contest), ADMINISTRATOR, NOW)
+
+    assert [Delete] * steps == [type(step) for step in outcome.plan]
+    assert CONFLICTED is outcome.decision.verdicts[0].reason
+    assert "is held by the older AIGatewayPolicy a/b" in outcome.decision.verdicts[0].message

@@ -10,9 +10,9 @@ import pytest
 
 from aigateway.api.problems import Problem, Rejection
 from aigateway.api.reasons import INVALID
-from aigateway.api.resolved import ResolvedPolicy, RetryCondition, Timeouts
+from aigateway.api.resolved import ConnectionPool, ResolvedPolicy, RetryCondition, Timeouts
 from aigateway.api.status import Status
-from aigateway.core.observation import ChildKind, Observation
+from aigateway.core.observation import ChildKind, Contest, Observation
 from aigateway.core.outcome import Apply, Failed, Outcome, Report, StepFailure, StepResult, Taken
 from aigateway.core.reconcile import reconcile
 from aigateway.core.status import report, unchanged
@@ -201,3 +201,27 @@ def test_bound_per_attempt_that_istio_cannot_give_is_said() -> None:
 def test_unchanged(old: dict[str, Any], new: dict[str, Any], expected: bool) -> None:
     """Times and the order of conditions are not news."""
     assert expected == unchanged(old, new)
+
+
+def test_policy_that_gave_way_shows_nothing_in_effect() -> None:
+    """After its routes are withdrawn, the status shows no weights and no children, and why."""
+    of = policy()
+    before = reported(of, observed(of))
+    outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
+    children = dict(as_child(dict(step.body)) for step in outcome.plan if isinstance(step, Apply))
+    contest = Contest("host ai.example.com", "AIGatewayPolicy a/b", settled=True)
+
+    after = reported(of, observed(of, status=before.status, children=children, contest=contest)).status
+
+    assert ("False", "Conflicted") == conditions(after)["Accepted"] == conditions(after)["Ready"]
+    assert (None, []) == (after.get("weights"), after["children"])
+
+
+def test_rule_of_somebody_else_is_named() -> None:
+    """Routing goes on, but the policy is not all in effect, and says whose rule is in the way."""
+    of = policy(connection_pool=ConnectionPool(10, None, None, None))
+
+    status = reported(of, observed(of, foreign_rules={"model-v1": "istio-system/everything"})).status
+
+    assert ("False", "DestinationRuleConflict") == conditions(status)["Programmed"]
+    assert {"VirtualService", "DestinationRule"} == {child["kind"] for child in status["children"]}

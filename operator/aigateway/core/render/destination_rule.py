@@ -11,11 +11,14 @@ from typing import Any
 
 from aigateway.api.resolved import ConnectionPool, ResolvedPolicy
 from aigateway.api.types import format_duration
+from aigateway.core.decision import Decision
 from aigateway.core.identity import destination_rule, generated
 
 
-def render_destination_rules(policy: ResolvedPolicy, cluster_domain: str) -> tuple[dict[str, Any], ...]:
-    """Return one DestinationRule per backend, or none where there is nothing to say."""
+def render_destination_rules(
+    policy: ResolvedPolicy, decision: Decision, cluster_domain: str
+) -> tuple[dict[str, Any], ...]:
+    """Return one DestinationRule for every backend whose connections the policy configures."""
     if policy.connection_pool is None:
         return ()
     namespaces = {gateway.partition("/")[0] for gateway in policy.gateways} - {policy.key.namespace}
@@ -29,7 +32,7 @@ def render_destination_rules(policy: ResolvedPolicy, cluster_domain: str) -> tup
                 "trafficPolicy": {"connectionPool": _connection_pool(policy.connection_pool)},
             },
         )
-        for backend in policy.backends
+        for backend in decision.connected
     )
 
 
