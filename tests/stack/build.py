@@ -2,8 +2,8 @@
 
 Called by ``make stack``, ``make demo``, ``make test`` and by the test session itself.  A program is looked for in this
 order: the environment variable ``AIGATEWAY_STACK_<NAME>`` (a binary's path), the cache, PATH (only where the
-version is the pinned one), and last a build from the Go module proxy.  A build can be cut off and started again: finished
-modules stay finished and Go's caches are kept until the last wanted module stands.
+version is the pinned one), and last a build from the Go module proxy.  A build can be cut off and started again:
+finished modules stay finished and Go's caches are kept until the last wanted module stands.
 """
 
 from __future__ import annotations

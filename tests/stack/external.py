@@ -1,7 +1,8 @@
 """A cluster of the user's own in the place of the stack, named explicitly by ``AIGATEWAY_STACK_CONTEXT``.
 
-Nothing of Kubernetes is started then, and nothing but the named context is ever talked to.  What the stack alone can do
-(faults of the model backend, sidecars, scripted CPU, the audit log) is not there: asking for it raises
+Nothing of Kubernetes is started then, and nothing but the named context is ever talked to.  Requests go to the ingress
+gateway at ``AIGATEWAY_STACK_GATEWAY_URL``, where that is given.  What the stack alone can do (faults of the model
+backend, sidecars, scripted CPU, the proxies' admin pages, the audit log) is not there: asking for it raises
 :class:`~tests.stack.errors.OnlyOnTheStackError`.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,9 +22,24 @@ from tests.stack.errors import OnlyOnTheStackError, StackError
 from tests.stack.stack import Stack, new_run_folder
 
 CONTEXT = "AIGATEWAY_STACK_CONTEXT"
+GATEWAY_URL = "AIGATEWAY_STACK_GATEWAY_URL"
 
 
-class ExternalCluster:
+class _OnlyOnTheStack:
+    def __getattr__(self, name: str) -> object:
+        """Say which attribute only the stack has."""
+        msg = f"{name} needs the stack itself: it is not there for the cluster that {CONTEXT} names"
+        raise OnlyOnTheStackError(msg)
+
+
+@dataclass(frozen=True)
+class ExternalGateway(_OnlyOnTheStack):
+    """The ingress gateway of the user's cluster, of which only the address is known."""
+
+    url: str
+
+
+class ExternalCluster(_OnlyOnTheStack):
     """The part of :class:`~tests.stack.stack.Stack` that a cluster of the user's own can be."""
 
     def __init__(self, context: str) -> None:
@@ -33,6 +50,8 @@ class ExternalCluster:
         self.folder = new_run_folder()
         self.started = {"cluster"}
         self.cluster = Cluster(_kubeconfig(), Path(kubectl), context)
+        if os.environ.get(GATEWAY_URL):
+            self.gateway = ExternalGateway(os.environ[GATEWAY_URL])
 
     def __enter__(self) -> Self:
         return self
@@ -41,11 +60,6 @@ class ExternalCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the cluster as it is: tests remove what they made."""
-
-    def __getattr__(self, name: str) -> object:
-        """Say which attribute only the stack has."""
-        msg = f"stack.{name} needs the stack itself: it does not exist on the cluster that {CONTEXT} names"
-        raise OnlyOnTheStackError(msg)
 
 
 def is_chosen() -> bool:

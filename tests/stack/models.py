@@ -1,15 +1,19 @@
 """Model versions as the tests' users would deploy them: a Deployment and a Service of the same name.
 
-kwok makes the pods ready, with addresses at which the model backend answers.
+On the stack, kwok makes the pods ready at once, whatever their image, at addresses where the model backend answers.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from tests.stack.addresses import BACKEND
 from tests.stack.cluster import Cluster, Manifest
 from tests.stack.waiting import eventually
+
+IMAGE = "AIGATEWAY_STACK_MODEL_IMAGE"
+"""For a cluster of the user's own: an image that runs ``python -m tests.stack.backend``."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def deployment(namespace: str, name: str, replicas: int, cpu: str = "100m") -> M
     labels = {"app": name}
     container = {
         "name": "model",
-        "image": "example.invalid/model:1",
+        "image": os.environ.get(IMAGE, "example.invalid/model:1"),
         "ports": [{"name": "http", "containerPort": BACKEND}],
         "resources": {"requests": {"cpu": cpu}},
     }
