@@ -1,0 +1,224 @@
+"""The writer: whose object may be written, what a conflict is, and that the caches learn of every write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aigateway.api.administrator import Administrator
+from aigateway.api.resolved import PolicyKey
+from aigateway.cluster.resources import CHILDREN, POLICIES
+from aigateway.cluster.world import World
+from aigateway.cluster.writer import Conflict, Writer, shown
+from aigateway.core.observation import ChildKind, ChildRef
+from aigateway.core.outcome import Apply, Delete, Failed, Taken
+from tests.unit.cluster.apiserver import FakeApiserver, refusal, running
+
+KEY = PolicyKey("models", "llm")
+UID = "uid-of-llm"
+REF = ChildRef(ChildKind.VIRTUAL_SERVICE, "llm-gateway")
+RESOURCE = CHILDREN[REF.kind]
+OURS = {"ownerReferences": [{"uid": UID, "controller": True, "kind": "AIGatewayPolicy", "name": "llm"}]}
+Scenario = Callable[[FakeApiserver, World, Writer], Awaitable[None]]
+
+
+def write(scenario: Scenario, folder: Path) -> None:
+    """Run a scenario with a writer on a fake server."""
+
+    async def main() -> None:
+        async with asyncio.timeout(20), running(folder) as (fake, client):
+            world = World(Administrator(), lambda: 0.0, lambda _: None)
+            await scenario(fake, world, Writer(client, world))
+
+    asyncio.run(main())
+
+
+def step(*, exists: bool) -> Apply:
+    """Return the write of a VirtualService."""
+    metadata = {"name": REF.name, "namespace": "models", **OURS}
+    body = {"apiVersion": RESOURCE.api_version, "kind": RESOURCE.kind, "metadata": metadata, "spec": {"hosts": ["a"]}}
+    return Apply(REF, body, exists=exists, required=True)
+
+
+def test_a_new_object_is_read_before_it_is_written(tmp_path: Path) -> None:
+    """Under a free name, one read and one write; the cache has it at once."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        assert await writer.take(KEY, UID, step(exists=False)) is None
+        assert ["GET", "PATCH"] == [method for method, _ in fake.requests]
+        assert world.children[REF.kind].get("models", REF.name) is not None
+
+    write(scenario, tmp_path)
+
+
+def test_a_known_object_of_ours_is_written_without_a_read(tmp_path: Path) -> None:
+    """What the cache knows to be ours costs one request."""
+
+    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
+        fake.put(RESOURCE, REF.name, metadata=OURS)
+        assert await writer.take(KEY, UID, step(exists=True)) is None
+        assert ["PATCH"] == [method for method, _ in fake.requests]
+
+    write(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "by"),
+    [
+        pytest.param(
+            {"ownerReferences": [{"uid": "u2", "controller": True, "kind": "AIGatewayPolicy", "name": "other"}]},
+            "AIGatewayPolicy other",
+            id="another controller's",
+        ),
+        pytest.param({"managedFields": [{"manager": "kubectl"}]}, "whoever wrote it with kubectl", id="a human's"),
+        pytest.param({"ownerReferences": [{"uid": UID}]}, "nobody", id="owned but not controlled"),
+        pytest.param({}, "nobody", id="nobody's"),
+    ],
+)
+def test_a_foreign_object_is_left_alone(tmp_path: Path, metadata: dict[str, Any], by: str) -> None:
+    """An object that this policy does not control is not written, and it is said whose it is."""
+
+    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
+        fake.put(RESOURCE, REF.name, metadata=metadata)
+        trouble = await writer.take(KEY, UID, step(exists=False))
+        assert trouble is not None
+        assert Taken(by) == trouble.failure
+        assert ["GET"] == [method for method, _ in fake.requests]
+
+    write(scenario, tmp_path)
+
+
+def test_an_object_of_ours_that_is_going_is_waited_for(tmp_path: Path) -> None:
+    """Nothing is written into an object that a finalizer still holds."""
+
+    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
+        fake.put(RESOURCE, REF.name, metadata=OURS | {"deletionTimestamp": "2026-01-01T00:00:00Z"})
+        trouble = await writer.take(KEY, UID, step(exists=False))
+        assert trouble is not None
+        assert isinstance(trouble.failure, Failed)
+
+    write(scenario, tmp_path)
+
+
+def test_ours_without_the_cache_knowing(tmp_path: Path) -> None:
+    """An object of ours that lost its label is found by the read and written."""
+
+    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
+        fake.put(RESOURCE, REF.name, metadata=OURS)
+        assert await writer.take(KEY, UID, step(exists=False)) is None
+
+    write(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "retry_after"),
+    [
+        pytest.param(500, {}, 0.0, id="an internal error"),
+        pytest.param(429, {"Retry-After": "9"}, 9.0, id="too many requests"),
+        pytest.param(422, {}, 0.0, id="a webhook's refusal"),
+    ],
+)
+def test_a_refused_write_is_told(tmp_path: Path, status: int, headers: dict[str, str], retry_after: float) -> None:
+    """What the server refuses is a failure with its words on one line, and with the wait it asks for."""
+
+    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
+        fake.faults.append(("PATCH", refusal(status, "No", "admission webhook\ndenied it", **headers)))
+        trouble = await writer.take(KEY, UID, step(exists=True))
+        assert trouble is not None
+        assert isinstance(trouble.failure, Failed)
+        assert "admission webhook denied it" in trouble.failure.message
+        assert retry_after == trouble.retry_after
+
+    write(scenario, tmp_path)
+
+
+def test_a_conflict_is_no_failure(tmp_path: Path) -> None:
+    """An object that someone else changed in between makes the whole pass start again."""
+
+    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
+        fake.faults.append(("PATCH", refusal(409, "Conflict")))
+        with pytest.raises(Conflict):
+            await writer.take(KEY, UID, step(exists=True))
+
+    write(scenario, tmp_path)
+
+
+def deletion(fake: FakeApiserver, world: World, **metadata: Any) -> Delete:
+    """Put an object of ours where the cache knows it, and return its deletion."""
+    raw = fake.put(RESOURCE, REF.name, metadata=OURS | metadata)
+    world.children[REF.kind].put(raw)
+    return Delete(REF, raw["metadata"]["uid"], raw["metadata"]["resourceVersion"], required=True)
+
+
+def test_deleting(tmp_path: Path) -> None:
+    """A deleted object is gone from the cache at once; one that was gone already is fine too."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        delete = deletion(fake, world)
+        assert await writer.take(KEY, UID, delete) is None
+        assert world.children[REF.kind].get("models", REF.name) is None
+        assert await writer.take(KEY, UID, delete) is None
+
+    write(scenario, tmp_path)
+
+
+def test_deleting_what_has_changed_since(tmp_path: Path) -> None:
+    """An object in another state than the decision looked at is not deleted."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        delete = deletion(fake, world)
+        fake.put(RESOURCE, REF.name, metadata=OURS)
+        with pytest.raises(Conflict):
+            await writer.take(KEY, UID, delete)
+
+    write(scenario, tmp_path)
+
+
+def test_deleting_what_a_finalizer_holds(tmp_path: Path) -> None:
+    """An object that a finalizer holds stays in the cache, marked as going, until the watch says it is gone."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        delete = deletion(fake, world, finalizers=["finalizer.keda.sh"])
+        assert await writer.take(KEY, UID, delete) is None
+        entry = world.children[REF.kind].get("models", REF.name)
+        assert entry is not None
+        assert "deletionTimestamp" in entry.value["metadata"]
+
+    write(scenario, tmp_path)
+
+
+def test_status_is_written_onto_the_state_that_was_looked_at(tmp_path: Path) -> None:
+    """A status goes to the API server and the cache; onto a policy that has changed meanwhile it does not go."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        world.policies.put(fake.put(POLICIES, "llm", spec={}, kind="AIGatewayPolicy"))
+        policy = world.policies.get("models", "llm")
+        assert policy is not None
+
+        written = await writer.write_status(policy, {"weights": "v1=100"})
+
+        assert {"weights": "v1=100"} == written.value["status"]
+        assert written == world.policies.get("models", "llm")
+        with pytest.raises(Conflict):
+            await writer.write_status(policy, {"weights": "v1=50"})
+        fake.remove(POLICIES, "llm")
+        with pytest.raises(Conflict):
+            await writer.write_status(written, {"weights": "v1=50"})
+
+    write(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("one\nERROR two\r\n", "one ERROR two", id="no lines of its own in the log"),
+        pytest.param("x" * 10_000, "x" * 500, id="bounded"),
+    ],
+)
+def test_texts_of_others(text: str, expected: str) -> None:
+    """A text of someone else's can neither forge log lines nor flood the status."""
+    assert expected == shown(text)
