@@ -9,51 +9,30 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from pythonjsonlogger.json import JsonFormatter
 
+from aigateway.cli.options import Decorator, administrator_options, cluster_options, setting
 from aigateway.cluster.connection import AccessError
 from aigateway.process import Operator
 from aigateway.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
-F = TypeVar("F", bound=Callable[..., Any])
 _DEFAULTS = Settings()
 
 
-def _option(name: str, text: str, **more: Any) -> Callable[[F], F]:  # noqa: ANN401 (click's own keyword arguments)
-    """Declare one flag, its environment variable ``AIGATEWAY_…``, and the default of :class:`Settings`."""
-    field = name.replace("-", "_")
-    default = getattr(_DEFAULTS, field) or None
-    return click.option(
-        f"--{name}",
-        help=text,
-        envvar=f"AIGATEWAY_{field.upper()}",
-        show_envvar=True,
-        default=default,
-        show_default=True,
-        **more,
-    )
+def _option(name: str, text: str, **more: Any) -> Decorator:  # noqa: ANN401 (click's own keyword arguments)
+    """Declare a flag with the default of :class:`Settings`."""
+    return setting(name, text, getattr(_DEFAULTS, name.replace("-", "_")) or None, **more)
 
 
 @click.command()
-@_option(
-    "kubeconfig",
-    "Access to the cluster; without it, the pod's own or the default file.",
-    type=click.Path(path_type=Path),
-)
-@_option("context", "Context of the kubeconfig.")
+@cluster_options()
 @_option("namespaces", "Look only at these namespaces, separated by commas.  [default: all]", metavar="A,B")
-@_option("default-gateway", "Istio Gateway of policies that have hosts and name none.", metavar="NAMESPACE/NAME")
-@_option("cluster-domain", "DNS domain of the cluster.")
-@_option("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL")
-@_option("scaling-window", "Range of rates in scaling rules, in seconds: at least four scrapes.", type=int)
-@_option("scaling-polling", "How often KEDA looks, in seconds.", type=int)
+@administrator_options()
 @_option("probes-address", "Where /livez and /readyz are served.", metavar="HOST:PORT")
 @_option("metrics-address", "Where /metrics is served; may be the same.", metavar="HOST:PORT")
 @_option("log-level", "What is logged.", type=click.Choice(["debug", "info", "warning", "error"]))

@@ -1,0 +1,99 @@
+"""Options that several commands share, each declared once so that it has one name, variable and meaning everywhere.
+
+The defaults come from :mod:`aigateway.api.administrator`, which costs nothing to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from aigateway.api.administrator import Administrator
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """Adds options to the function of a command."""
+
+    def __call__(self, function: F, /) -> F:
+        """Return the function with the options."""
+
+
+_DEFAULTS = Administrator()
+
+
+def setting(name: str, text: str, default: object = None, **more: Any) -> Decorator:  # noqa: ANN401 (click's own keyword arguments)
+    """Declare one flag with its environment variable ``AIGATEWAY_…``."""
+    variable = f"AIGATEWAY_{name.replace('-', '_').upper()}"
+    return click.option(
+        f"--{name}", help=text, envvar=variable, show_envvar=True, default=default, show_default=True, **more
+    )
+
+
+def _stacked(*decorators: Decorator) -> Decorator:
+    """Return one decorator that declares all options, in this order in the help."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def cluster_options() -> Decorator:
+    """Declare where the cluster is: ``kubeconfig`` and ``context``."""
+    return _stacked(
+        setting(
+            "kubeconfig",
+            "Access to the cluster; without it, the pod's own or the default file.",
+            type=click.Path(path_type=Path),
+        ),
+        setting("context", "Context of the kubeconfig."),
+    )
+
+
+def administrator_options() -> Decorator:
+    """Declare what the administrator decides for all policies; the names are those of ``aigateway run``."""
+    scaling = _DEFAULTS.scaling
+    return _stacked(
+        setting(
+            "default-gateway", "Istio Gateway of policies that have hosts and name none.", metavar="NAMESPACE/NAME"
+        ),
+        setting("cluster-domain", "DNS domain of the cluster.", _DEFAULTS.cluster_domain),
+        setting("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL"),
+        setting(
+            "scaling-window",
+            "Range of rates in scaling rules, in seconds: at least four scrapes.",
+            scaling.window_seconds,
+            type=int,
+        ),
+        setting("scaling-polling", "How often KEDA looks, in seconds.", scaling.polling_interval_seconds, type=int),
+    )
+
+
+def file_options(*, required: bool) -> Decorator:
+    """Declare ``files`` (``-f``, repeatable) and ``more``, so that ``-f *.yaml`` means what it says."""
+    return _stacked(
+        click.option(
+            "-f",
+            "--filename",
+            "files",
+            type=click.File(encoding="utf-8"),
+            multiple=True,
+            required=required,
+            help="Policy file, - for stdin; may be repeated.",
+        ),
+        click.argument("more", nargs=-1, type=click.File(encoding="utf-8"), metavar="[FILE]..."),
+    )
+
+
+def output_option(*formats: str) -> Decorator:
+    """Declare ``output``; the first format is the default."""
+    return click.option(
+        "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True, help="Format."
+    )
