@@ -42,7 +42,7 @@ _parts_option = click.option(
 def build(parts: list[str]) -> None:
     """Compile what is missing into the user's cache; a finished build is kept."""
     modules = [module for part in parts for module in PARTS[part]]
-    _require_machine(building=bool(missing(modules)))
+    _require_machine(building=bool(_told(lambda: missing(modules))))
     _told(lambda: ensure(modules, say_plainly))
 
 

@@ -52,12 +52,13 @@ class Tools:
 
 
 def _from_environment(binary: Binary) -> Path | None:
-    value = os.environ.get("AIGATEWAY_STACK_" + binary.name.upper().replace("-", "_"))
+    variable = "AIGATEWAY_STACK_" + binary.name.upper().replace("-", "_")
+    value = os.environ.get(variable)
     if not value:
         return None
     path = Path(value)
     if not os.access(path, os.X_OK):
-        msg = f"AIGATEWAY_STACK_… names {path} for {binary.name}, which is not an executable file"
+        msg = f"{variable} names {path}, which is not an executable file"
         raise BuildError(msg)
     return path
 
@@ -203,7 +204,7 @@ def _package_count(module: ToolModule, binary: Binary) -> int:
 def _report(name: str, log: Path, total: int, done: threading.Event, say: Say) -> None:
     started = time.monotonic()
     while not done.wait(_PROGRESS_SECONDS):
-        compiled = sum(1 for _ in log.open())
+        compiled = log.read_bytes().count(b"\n")
         say(f"  {name}: {compiled} of at most {total} packages compiled, {time.monotonic() - started:.0f} s")
 
 

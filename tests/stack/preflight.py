@@ -31,7 +31,7 @@ def problems(*, building: bool) -> list[str]:
 def _platform_problems() -> list[str]:
     if sys.platform != "linux":
         return ["the stack needs Linux (network namespaces). Remedy: run it in a Linux virtual machine"]
-    absent = [tool for tool in ("ip", "unshare", "nsenter") if shutil.which(tool) is None]
+    absent = [tool for tool in ("ip", "unshare", "nsenter", "setpriv") if shutil.which(tool) is None]
     return [f"missing: {', '.join(absent)}. Remedy: install the packages iproute2 and util-linux"] if absent else []
 
 
