@@ -16,7 +16,7 @@ from tests.unit.cluster.apiserver import write_kubeconfig
 
 def test_a_kubeconfig(tmp_path: Path) -> None:
     """Server and token come from the kubeconfig; without a trailing slash, and without the scheme."""
-    access = asyncio.run(read_access(Source(write_kubeconfig(tmp_path, "http://127.0.0.1:8001/", token="t"))))
+    access = asyncio.run(read_access(Source(write_kubeconfig(tmp_path, "http://127.0.0.1:8001/", "t"))))
 
     assert ("http://127.0.0.1:8001", "t") == (access.server, access.token)
     assert {"Authorization": "Bearer t"} == access.headers()

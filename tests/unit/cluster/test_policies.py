@@ -95,9 +95,7 @@ def test_it_lists_before_it_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_kopf_that_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failure of kopf, what was deleted meanwhile is found by a list, then kopf starts anew."""
 
-    async def scenario(
-        fake: FakeApiserver, fake_kopf: FakeKopf, policy_watch: PolicyWatch, store: Store[Json]
-    ) -> None:
+    async def scenario(fake: FakeApiserver, fake_kopf: FakeKopf, policy_watch: PolicyWatch, store: Store[Json]) -> None:
         fake.remove(POLICIES, "other")
         fake_kopf.fail()
         await until(lambda: policy_watch.restarts == 1 and policy_watch.running)
@@ -114,9 +112,7 @@ def test_kopf_starts_only_once_policies_can_be_listed(tmp_path: Path, monkeypatc
     """While the server refuses the list, kopf is not started and the thread shows that it lives."""
     monkeypatch.setattr(module._Backoffs, "__iter__", lambda _: iter([0.01] * 1000))
 
-    async def scenario(
-        fake: FakeApiserver, fake_kopf: FakeKopf, policy_watch: PolicyWatch, _: Store[Json]
-    ) -> None:
+    async def scenario(fake: FakeApiserver, fake_kopf: FakeKopf, policy_watch: PolicyWatch, _: Store[Json]) -> None:
         fake.faults += [(LIST, refusal(404, "NotFound")) for _ in range(5)]
         beat = policy_watch.beat_at
         fake_kopf.fail()
@@ -164,9 +160,7 @@ def test_policies_are_compared_from_time_to_time(tmp_path: Path, monkeypatch: py
 def test_a_fixed_set_of_namespaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With namespaces given, only those are listed and watched."""
 
-    async def scenario(
-        fake: FakeApiserver, fake_kopf: FakeKopf, _: PolicyWatch, __: Store[Json]
-    ) -> None:
+    async def scenario(fake: FakeApiserver, fake_kopf: FakeKopf, _: PolicyWatch, __: Store[Json]) -> None:
         await until(lambda: fake_kopf.starts == 1)
         assert (False, ("models", "more")) == (fake_kopf.arguments["clusterwide"], fake_kopf.arguments["namespaces"])
         assert 0 == sum(request == ("GET", POLICIES.path()) for request in fake.requests)
@@ -189,9 +183,9 @@ def test_kopf_is_told_to_write_nothing_and_never_to_give_up() -> None:
 
 
 def test_login(tmp_path: Path) -> None:
-    """kopf logs in where and as whom the client does, and asks again while a token lasts."""
-    path = write_kubeconfig(tmp_path, "https://127.0.0.1:6443", token="secret")
+    """The watch logs in where and as whom the client does, and asks again while a token lasts."""
+    path = write_kubeconfig(tmp_path, "https://127.0.0.1:6443", "t0ken")
     info = asyncio.run(_connection(Source(path)))
 
-    assert ("https://127.0.0.1:6443", "Bearer", "secret") == (info.server, info.scheme, info.token)
+    assert ("https://127.0.0.1:6443", "Bearer", "t0ken") == (info.server, info.scheme, info.token)
     assert info.expiration is not None

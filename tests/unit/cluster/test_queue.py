@@ -146,7 +146,7 @@ def test_a_forgotten_key_does_not_come_back() -> None:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Add, plan, take, fail and give back in any order: what was asked for is never lost, nor worked on twice at once."""
+    """Add, plan, take, fail and give back in any order: nothing is lost, and nothing is worked on twice at once."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,7 +26,9 @@ def keep_label(raw: Json) -> str:
     return str((raw["metadata"].get("labels") or {}).get("v", ""))
 
 
-def follow(scenario: Scenario, folder: Path, timing: Timing = QUICK, on_missing: Callable[[], None] = lambda: None) -> None:
+def follow(
+    scenario: Scenario, folder: Path, timing: Timing = QUICK, on_missing: Callable[[], None] = lambda: None
+) -> None:
     """Run a scenario while a reflector follows the Services ``a`` and ``b`` of a fake server."""
 
     async def main() -> None:
@@ -119,7 +121,7 @@ def test_an_error_inside_the_watch(tmp_path: Path, code: int) -> None:
         pytest.param(lambda: refusal(429, "TooMany", **{"Retry-After": "0"}), id="429"),
         pytest.param(lambda: web.Response(text='{"type": "ADD'), id="cut JSON"),
         pytest.param(lambda: web.json_response({"type": "ADDED", "object": {}}), id="nonsense"),
-        pytest.param(lambda: web.Response(), id="ends at once"),
+        pytest.param(web.Response, id="ends at once"),
     ],
 )
 def test_it_outlives_bad_answers(tmp_path: Path, fault: Callable[[], web.Response]) -> None:

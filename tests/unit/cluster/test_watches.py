@@ -32,17 +32,15 @@ def watch(scenario: Scenario, folder: Path, namespaces: tuple[str, ...] = ()) ->
     async def main() -> None:
         async with asyncio.timeout(20), running(folder) as (fake, client):
             fake.served |= {"virtualservices", "destinationrules"}
-            holder: list[Watches] = []
-            world = World(
-                Administrator(),
-                lambda: 0.0,
-                lambda _: None,
-                lambda namespace, held: holder[0].namespace_changed(namespace, held),
-            )
-            holder.append(Watches(client, world, namespaces))
-            task = asyncio.create_task(holder[0].run())
+
+            def namespace_changed(namespace: str, held: bool) -> None:
+                watches.namespace_changed(namespace, held)
+
+            world = World(Administrator(), lambda: 0.0, lambda _: None, namespace_changed)
+            watches = Watches(client, world, namespaces)
+            task = asyncio.create_task(watches.run())
             try:
-                await scenario(fake, world, holder[0])
+                await scenario(fake, world, watches)
                 assert not task.done()
             finally:
                 task.cancel()

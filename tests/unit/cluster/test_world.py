@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -56,7 +58,7 @@ class Case:
         """Create or change a VirtualService that says it belongs to a policy."""
         whole = {
             "labels": {"aigateway.dev/policy": policy},
-            "ownerReferences": [{"uid": "other"}, {"uid": owner, "controller": True}],
+            "ownerReferences": [{"uid": "other"}, {"uid": owner, "controller": True, "kind": "AIGatewayPolicy"}],
         } | metadata
         self.world.children[ChildKind.VIRTUAL_SERVICE].put(self.raw(name, metadata=whole))
 
@@ -76,7 +78,7 @@ def case() -> Case:
     """Return a world with two policies on different Services, nobody woken yet."""
     made = Case()
     made.policy()
-    made.policy("other", service="other-v1")
+    made.policy("other", service="other-v1", hosts=["b.example.com"])
     made.woken()
     return made
 
@@ -165,10 +167,10 @@ def test_namespaces_are_watched_while_they_hold_a_policy(case: Case) -> None:
 def test_nothing_is_decided_on_half_a_world(case: Case) -> None:
     """A namespace is complete once policies, its referents and the presence of every kind are known."""
     world = case.world
-    steps = (
+    steps: tuple[Callable[[], None], ...] = (
         world.policies_are_synced,
         lambda: world.namespace_is_synced("models"),
-        *(lambda kind=kind: world.set_presence(kind, Presence.ABSENT) for kind in ChildKind),
+        *(partial(world.set_presence, kind, Presence.ABSENT) for kind in ChildKind),
     )
     for step in steps:
         assert not world.complete("models")

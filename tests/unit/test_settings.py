@@ -1,0 +1,130 @@
+"""Settings: what is accepted, what is refused with which words, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from aigateway.api.administrator import Administrator, ScalingDefaults
+from aigateway.cli import run as command
+from aigateway.cli.main import main
+from aigateway.cluster.connection import Source
+from aigateway.metrics.server import Address
+from aigateway.settings import Settings, SettingsError
+
+
+def test_the_defaults_are_valid() -> None:
+    """Without any setting the operator serves all namespaces, with the pod's own access."""
+    settings = Settings()
+
+    assert ((), Source(None, None)) == (settings.namespaces, settings.source)
+    assert (Address(None, 8080), Address(None, 9090)) == (settings.probes, settings.metrics)
+    assert Administrator() == settings.administrator
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"namespaces": ("Models",)}, "--namespaces is 'Models'", id="upper case"),
+        pytest.param({"namespaces": ("a/b",)}, "the name of a namespace", id="a path"),
+        pytest.param({"default_gateway": "ai-gateway"}, "NAMESPACE/NAME", id="gateway without namespace"),
+        pytest.param({"default_gateway": "a/b/c"}, "NAMESPACE/NAME", id="gateway with too much"),
+        pytest.param({"cluster_domain": "cluster..local"}, "a DNS name", id="empty label"),
+        pytest.param({"prometheus_address": "prometheus:9090"}, "http or https URL", id="no scheme"),
+        pytest.param({"prometheus_address": "http://p:9090?query=x"}, "http or https URL", id="query"),
+        pytest.param({"prometheus_address": "file:///etc/passwd"}, "http or https URL", id="file"),
+        pytest.param({"scaling_window": 3}, "4 to 3600 seconds", id="short window"),
+        pytest.param({"scaling_polling": 0}, "1 to 3600 seconds", id="no polling"),
+        pytest.param({"concurrency": 65}, "1 to 64", id="too many at once"),
+        pytest.param({"probes_address": "8080"}, "HOST:PORT", id="port without colon"),
+        pytest.param({"metrics_address": ":0"}, "HOST:PORT", id="port 0"),
+        pytest.param({"metrics_address": ":70000"}, "HOST:PORT", id="no such port"),
+        pytest.param({"metrics_address": ":٨٠"}, "HOST:PORT", id="digits of another script"),
+        pytest.param({"log_level": "loud"}, "debug, info, warning or error", id="log level"),
+        pytest.param({"log_format": "xml"}, "json or text", id="log format"),
+    ],
+)
+def test_refusals(changes: dict[str, Any], said: str) -> None:
+    """A setting that makes no sense is named, with what is allowed."""
+    with pytest.raises(SettingsError, match=said):
+        Settings(**changes)
+
+
+def test_a_password_is_not_repeated() -> None:
+    """The message about a URL with credentials does not show them."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(prometheus_address="http://user:hunter2@prometheus:9090")
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(":80", Address(None, 80), id="all addresses"),
+        pytest.param("127.0.0.1:80", Address("127.0.0.1", 80), id="one address"),
+        pytest.param("[::1]:80", Address("::1", 80), id="IPv6"),
+    ],
+)
+def test_addresses(text: str, expected: Address) -> None:
+    """Addresses are understood in the usual forms."""
+    assert expected == Settings(probes_address=text).probes
+
+
+def test_what_decisions_may_know() -> None:
+    """Gateway, domain and scaling settings reach the administrator's facts."""
+    settings = Settings(
+        default_gateway="istio-system/gw",
+        cluster_domain="k8s.example",
+        prometheus_address="https://prometheus.monitoring:9090/prefix",
+        scaling_window=120,
+        scaling_polling=30,
+    )
+
+    scaling = ScalingDefaults("https://prometheus.monitoring:9090/prefix", 120, 30)
+    assert Administrator("istio-system/gw", "k8s.example", scaling) == settings.administrator
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> tuple[int, str, Settings | None]:
+    """Call ``aigateway run`` with an operator that only notes its settings."""
+    seen: list[Settings] = []
+
+    async def note(settings: Settings) -> None:
+        seen.append(settings)
+
+    monkeypatch.setattr(command, "_run", note)
+    monkeypatch.setattr(command, "_set_up_logging", lambda _: None)
+    result = CliRunner().invoke(main, ["run", *words], env=environment)
+    return result.exit_code, result.output, seen[0] if seen else None
+
+
+def test_flags_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every setting can come from a flag or from its environment variable; the flag wins."""
+    code, _, settings = invoke(
+        monkeypatch,
+        "--namespaces=a, b",
+        "--log-level=debug",
+        AIGATEWAY_LOG_LEVEL="error",
+        AIGATEWAY_KUBECONFIG="/some/where",
+        AIGATEWAY_SCALING_WINDOW="120",
+    )
+
+    assert 0 == code
+    expected = Settings(kubeconfig=Path("/some/where"), namespaces=("a", "b"), log_level="debug", scaling_window=120)
+    assert expected == settings
+
+
+def test_no_flag_at_all_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's defaults are those of the settings."""
+    assert Settings() == invoke(monkeypatch)[2]
+
+
+def test_a_bad_flag_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that make no sense end the command with code 2 before anything starts."""
+    code, output, settings = invoke(monkeypatch, "--default-gateway=nope")
+
+    assert (2, None) == (code, settings)
+    assert "--default-gateway is 'nope'" in output
