@@ -105,7 +105,7 @@ NAME_TAKEN = Reason(
 )
 DESTINATION_RULE_CONFLICT = Reason(
     "DestinationRuleConflict",
-    "A DestinationRule of somebody else covers a backend's Service, so none is written for it: Istio applies one a host.",
+    "A DestinationRule of somebody else covers a backend's Service, so none is written: Istio applies one a host.",
     "Move its settings into the policy and delete it, or remove spec.connectionPool.",
 )
 NO_USABLE_BACKEND = Reason(

@@ -73,6 +73,10 @@ class Effective(Model):
     """Host names in effect."""
     gateways: Annotated[tuple[Word, ...], Field(max_length=4), ListType("atomic")] | None = None
     """Istio gateways in effect, as namespace/name."""
+    path_prefix: Annotated[str, Field(max_length=1024)] | None = None
+    """Part of the hosts that the policy serves."""
+    service: Word | None = None
+    """In-mesh name whose traffic is split."""
     attempts: int | None = Field(default=None, ge=0)
     """Retries after the first try."""
     retry_on: Summary | None = None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aigateway.core.identity import KIND
 from aigateway.core.observation import Json, ServicePort, ServiceState, WorkloadState
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -41,6 +42,35 @@ def child(raw: Json) -> Json:
     body = _body(raw, kept, tuple(key for key in raw if key not in ("metadata", "status")))
     conditions = (raw.get("status") or {}).get("conditions")
     return {**body, "status": {"conditions": conditions}} if conditions else body
+
+
+def routing(raw: Json) -> Json:
+    """Keep a VirtualService or DestinationRule.
+
+    Of one that others wrote only what may be in our way is kept: which hosts and paths it is for.
+    """
+    return child(raw) if is_generated(raw) else _foreign(raw)
+
+
+def is_generated(raw: Json) -> bool:
+    """Whether an object is controlled by a policy."""
+    owners = raw["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("kind") == KIND for owner in owners)
+
+
+def _foreign(raw: Json) -> Json:
+    spec = raw.get("spec") or {}
+    kept = {key: spec[key] for key in ("hosts", "gateways", "host", "workloadSelector") if key in spec}
+    if "http" in spec:
+        kept["http"] = [
+            {"match": [_path_only(match) for match in route.get("match") or [{}]]} for route in spec["http"]
+        ]
+    body = _body(raw, ("name", "namespace", "uid", "creationTimestamp"), ("apiVersion", "kind"))
+    return {**body, "spec": kept}
+
+
+def _path_only(match: Json) -> Json:
+    return {"uri": match["uri"]} if "uri" in match else {}
 
 
 def service(raw: Json) -> ServiceState:

@@ -117,7 +117,9 @@ class Watches:
         running.start()
 
     def _child_reflector(self, kind: ChildKind, namespace: str | None) -> Reflector:
-        scope = Scope(CHILDREN[kind], namespace, CHILD_SELECTOR)
+        # Of Istio's kinds everybody's are watched: what others route or configure can be in a policy's way.
+        selector = CHILD_SELECTOR if kind is ChildKind.SCALED_OBJECT else ""
+        scope = Scope(CHILDREN[kind], namespace, selector)
         return Reflector(
             self._client,
             scope,

@@ -11,14 +11,22 @@ from enum import Enum
 
 from aigateway.api.administrator import Administrator
 from aigateway.api.problems import Rejection
-from aigateway.api.resolved import PolicyKey, ResolvedPolicy, WorkloadKind, WorkloadRef
+from aigateway.api.resolved import Backend, PolicyKey, ResolvedPolicy, WorkloadKind, WorkloadRef
 from aigateway.cluster import parse
+from aigateway.cluster.contests import Contests
 from aigateway.cluster.endpoints import Endpoints
 from aigateway.cluster.index import PolicyIndex
 from aigateway.cluster.parse import SliceState
 from aigateway.cluster.store import Entry, Store
+from aigateway.core.foreign import rule_covers
 from aigateway.core.identity import POLICY_LABEL
 from aigateway.core.observation import ChildKind, ChildRef, ChildState, Json, Observation, ServiceState, WorkloadState
+
+_PARSERS = {
+    ChildKind.VIRTUAL_SERVICE: parse.routing,
+    ChildKind.DESTINATION_RULE: parse.routing,
+    ChildKind.SCALED_OBJECT: parse.child,
+}
 
 
 class Presence(Enum):
@@ -44,7 +52,9 @@ class World:
     ) -> None:
         self._wake = wake
         self._on_namespace = on_namespace
+        self._administrator = administrator
         self.index = PolicyIndex(administrator)
+        self._contests = Contests(administrator.cluster_domain, wake, self._has_routes)
         self.endpoints = Endpoints(now, self._service_changed)
         self.policies: Store[Json] = Store(parse.policy, self._policy_changed)
         self.services: Store[ServiceState] = Store(parse.service, self._service_entry_changed)
@@ -53,7 +63,7 @@ class World:
             kind: Store(parse.workload, self._workload_changed(kind)) for kind in WorkloadKind
         }
         self.children: dict[ChildKind, Store[Json]] = {
-            kind: Store(parse.child, self._child_changed) for kind in ChildKind
+            kind: Store(_PARSERS[kind], self._children_changed(kind)) for kind in ChildKind
         }
         self.presence: dict[ChildKind, Presence] = dict.fromkeys(ChildKind, Presence.UNKNOWN)
         self.policies_synced = False
@@ -81,6 +91,8 @@ class World:
             children=self._children_of(key),
             installed=frozenset(kind for kind, presence in self.presence.items() if presence is Presence.SYNCED),
             status=status,
+            contest=self._contests.contest(key),
+            foreign_rules=self._foreign_rules(key, policy),
         )
 
     def _services_of(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[str, ServiceState]:
@@ -107,6 +119,31 @@ class World:
             for entry in store.namespace(key.namespace).values()
             if policy_of(entry.value) == key.name and "deletionTimestamp" not in entry.value["metadata"]
         }
+
+    def _foreign_rules(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[str, str]:
+        """Return whose DestinationRule covers a backend's Service, where a proxy would look for one.
+
+        Proxies look in their own namespace, in the Service's and in the root namespace.
+        """
+        if isinstance(policy, Rejection) or policy.connection_pool is None:
+            return {}
+        places = {key.namespace, self._administrator.root_namespace}
+        places |= {gateway.partition("/")[0] for gateway in policy.gateways}
+        found: dict[str, str] = {}
+        for place in sorted(places):
+            for entry in self.children[ChildKind.DESTINATION_RULE].namespace(place).values():
+                if not parse.is_generated(entry.value):
+                    found |= {
+                        b.service: f"{place}/{entry.name}" for b in policy.backends if self._covers(entry, b, key)
+                    }
+        return found
+
+    def _covers(self, rule: Entry[Json], backend: Backend, key: PolicyKey) -> bool:
+        return rule_covers(rule.value, backend.service, key.namespace, self._administrator.cluster_domain)
+
+    def _has_routes(self, key: PolicyKey) -> bool:
+        entries = self.children[ChildKind.VIRTUAL_SERVICE].namespace(key.namespace).values()
+        return any(policy_of(entry.value) == key.name for entry in entries)
 
     # What changes -------------------------------------------------------------------------------------------------
 
@@ -150,6 +187,8 @@ class World:
             return
         key = PolicyKey(entry.namespace, entry.name)
         self.index.changed(key, old, new)
+        going = new is None or "deletionTimestamp" in new.value["metadata"]
+        self._contests.policy_changed(key, new, None if going else self.index.resolved(key))
         held = len(self.policies.namespace(key.namespace))
         if old is None and held == 1:
             self._on_namespace(key.namespace, True)  # noqa: FBT003 (the meaning is the callback's)
@@ -177,11 +216,32 @@ class World:
 
         return changed
 
+    def _children_changed(self, kind: ChildKind) -> Callable[[Entry[Json] | None, Entry[Json] | None], None]:
+        def changed(old: Entry[Json] | None, new: Entry[Json] | None) -> None:
+            self._child_changed(old, new)
+            if kind is ChildKind.VIRTUAL_SERVICE:
+                self._contests.virtual_service_changed(old, new)
+            elif kind is ChildKind.DESTINATION_RULE:
+                self._rule_changed(old, new)
+
+        return changed
+
+    def _rule_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
+        """Let every policy look again that somebody else's DestinationRule may concern."""
+        entry = new or old
+        if entry is None or parse.is_generated(entry.value):
+            return
+        for policy in self.policies:
+            resolved = self.index.resolved(PolicyKey(policy.namespace, policy.name))
+            if isinstance(resolved, ResolvedPolicy) and resolved.connection_pool is not None:
+                self._wake(resolved.key)
+
     def _child_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
         for entry in (old, new):
             name = policy_of(entry.value) if entry is not None else None
             if entry is not None and name and self.policies.get(entry.namespace, name) is not None:
                 self._wake(PolicyKey(entry.namespace, name))
+                self._contests.routes_changed(PolicyKey(entry.namespace, name))
 
 
 def policy_of(child: Json) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from aigateway.api.resolved import PolicyKey, ResolvedPolicy
 from aigateway.core.identity import KIND
+from aigateway.core.observation import Json
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,18 +77,35 @@ def claims_of(policy: ResolvedPolicy) -> frozenset[Claim]:
     DestinationRules of one host by taking the oldest's traffic policy.
     """
     namespace = policy.key.namespace
-    found = {
-        Claim(f"host {host} on gateway {gateway}", policy.path_prefix)
-        for host in policy.hosts
-        for gateway in policy.gateways
-    }
+    found = {gateway_claim(host, gateway, policy.path_prefix) for host in policy.hosts for gateway in policy.gateways}
     if policy.service is not None:
-        found.add(Claim(f"in-mesh Service {namespace}/{policy.service.name}"))
+        found.add(mesh_claim(namespace, policy.service.name))
     for backend in policy.backends:
         if policy.connection_pool is not None:
             found.add(Claim(f"connections to Service {namespace}/{backend.service}"))
         if backend.autoscaling is not None:
             found.add(Claim(f"replicas of {backend.workload.kind} {namespace}/{backend.workload.name}"))
+    return frozenset(found)
+
+
+def gateway_claim(host: str, gateway: str, path: str) -> Claim:
+    """Return the claim on a host's path on a gateway (``namespace/name``)."""
+    return Claim(f"host {host} on gateway {gateway}", path)
+
+
+def mesh_claim(namespace: str, service: str) -> Claim:
+    """Return the claim on an in-mesh name."""
+    return Claim(f"in-mesh Service {namespace}/{service}")
+
+
+def claims_in_effect(namespace: str, status: Json) -> frozenset[Claim]:
+    """Return what a policy routes by its status: its claims while its newest generation is not valid."""
+    effective = status.get("effective") or {}
+    path = effective.get("pathPrefix", "/")
+    gateways = effective.get("gateways") or ()
+    found = {gateway_claim(host, gateway, path) for host in effective.get("hosts") or () for gateway in gateways}
+    if "service" in effective:
+        found.add(mesh_claim(namespace, effective["service"]))
     return frozenset(found)
 
 

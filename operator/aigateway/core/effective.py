@@ -65,7 +65,9 @@ def describe_effective(decision: Decision) -> Entry:
         return {}
     entry: Entry = {"attempts": policy.retries.attempts}
     if policy.hosts:
-        entry |= {"hosts": list(policy.hosts), "gateways": list(policy.gateways)}
+        entry |= {"hosts": list(policy.hosts), "gateways": list(policy.gateways), "pathPrefix": policy.path_prefix}
+    if policy.service is not None:
+        entry["service"] = policy.service.name
     if policy.retries.attempts:
         entry["retryOn"] = retry_on(policy.retries.conditions, policy.retries.status_codes)
     if policy.timeouts.request is not None:
