@@ -17,6 +17,7 @@ from aigateway import __version__
 COMMANDS = {
     "completion": "Print the completion script of a shell.",
     "crd": "Print the CustomResourceDefinition of policies.",
+    "lint": "Print every mistake in policy files, with its line, field and remedy.",
     "render": "Print the objects that policies become, assuming that all they name exists.",
     "run": "Run the operator.",
 }

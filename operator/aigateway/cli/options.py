@@ -57,13 +57,24 @@ def cluster_options() -> Decorator:
     )
 
 
+def default_gateway_option() -> Decorator:
+    """Declare ``default_gateway``."""
+    text = "Istio Gateway of policies that have hosts and name none."
+    return setting("default-gateway", text, metavar="NAMESPACE/NAME")
+
+
 def administrator_options() -> Decorator:
     """Declare what the administrator decides for all policies; the names are those of ``aigateway run``."""
     scaling = _DEFAULTS.scaling
     return _stacked(
+        default_gateway_option(),
         setting(
-            "default-gateway", "Istio Gateway of policies that have hosts and name none.", metavar="NAMESPACE/NAME"
+            "gateway-grants",
+            "YAML list of {gateway, hosts, namespaces}: who may use which gateway; without it, all may use all.",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
         ),
+        setting("root-namespace", "Istio's root namespace.", _DEFAULTS.root_namespace),
         setting("cluster-domain", "DNS domain of the cluster.", _DEFAULTS.cluster_domain),
         setting("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL"),
         setting(
@@ -77,7 +88,7 @@ def administrator_options() -> Decorator:
 
 
 def file_options(*, required: bool) -> Decorator:
-    """Declare ``files`` (``-f``, repeatable) and ``more``, so that ``-f *.yaml`` means what it says."""
+    """Declare ``files`` (``-f``, repeatable) and ``more``: the files behind the first of ``-f *.yaml``."""
     return _stacked(
         click.option(
             "-f",
@@ -94,6 +105,5 @@ def file_options(*, required: bool) -> Decorator:
 
 def output_option(*formats: str) -> Decorator:
     """Declare ``output``; the first format is the default."""
-    return click.option(
-        "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True, help="Format."
-    )
+    choice = click.Choice(formats)
+    return click.option("-o", "--output", type=choice, default=formats[0], show_default=True, help="Format of stdout.")
