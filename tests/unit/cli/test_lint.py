@@ -84,7 +84,7 @@ SAME_GATEWAY = GOOD.replace("spec:", "spec:\n  gateways: [istio-system/ai]")
         pytest.param(
             [GOOD + "---\n" + GOOD.replace("spec:", "spec:\n  service: 3")],
             [
-                "a.yaml:14: models/chat: metadata.name: a.yaml:1 has a policy of the same name",
+                "a.yaml:15: models/chat: metadata.name: a.yaml:1 has a policy of the same name",
                 "a.yaml:18: models/chat: spec.service: must be an object, not 3",
             ],
             id="second-document",
