@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aigateway.api.administrator import Administrator, ScalingDefaults
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from aigateway.api.administrator import Administrator, Grant, ScalingDefaults
 from aigateway.cluster.connection import Source
+from aigateway.cluster.leader import Timing
 from aigateway.metrics.server import Address
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -28,13 +32,16 @@ class Settings:
     """Everything that can be set.  ``namespaces`` empty: policies of all namespaces.
 
     ``scaling_window`` is the range of the rates that KEDA asks Prometheus for, ``scaling_polling`` how often it asks;
-    both in seconds.
+    both in seconds.  ``leader_election`` False: no other replica runs, and no Lease is asked for; ``lease_namespace``
+    None: the pod's own.
     """
 
     kubeconfig: Path | None = None
     context: str | None = None
     namespaces: tuple[str, ...] = ()
     default_gateway: str | None = None
+    gateway_grants: Path | None = None
+    root_namespace: str = "istio-system"
     cluster_domain: str = "cluster.local"
     prometheus_address: str | None = None
     scaling_window: int = 60
@@ -44,6 +51,12 @@ class Settings:
     log_level: str = "info"
     log_format: str = "json"
     concurrency: int = 8
+    leader_election: bool = True
+    lease_name: str = "aigateway-operator"
+    lease_namespace: str | None = None
+    lease_duration: int = 15
+    lease_renew_deadline: int = 10
+    lease_retry: int = 2
 
     def __post_init__(self) -> None:
         for namespace in self.namespaces:
@@ -52,6 +65,9 @@ class Settings:
             halves = self.default_gateway.split("/")
             named = len(halves) == 2 and all(map(_is_name, halves))  # noqa: PLR2004 (namespace and name)
             _require(named, "default-gateway", self.default_gateway, "NAMESPACE/NAME of an Istio Gateway")
+        _require(
+            _LABEL.fullmatch(self.root_namespace), "root-namespace", self.root_namespace, "the name of a namespace"
+        )
         _require(_is_name(self.cluster_domain), "cluster-domain", self.cluster_domain, "a DNS name")
         if self.prometheus_address is not None:
             _require(
@@ -63,10 +79,27 @@ class Settings:
         _require(4 <= self.scaling_window <= 3600, "scaling-window", self.scaling_window, "4 to 3600 seconds")  # noqa: PLR2004
         _require(1 <= self.scaling_polling <= 3600, "scaling-polling", self.scaling_polling, "1 to 3600 seconds")  # noqa: PLR2004
         _require(1 <= self.concurrency <= 64, "concurrency", self.concurrency, "1 to 64")  # noqa: PLR2004
+        self._require_lease()
         _require(self.log_format in ("json", "text"), "log-format", self.log_format, "json or text")
         levels = ("debug", "info", "warning", "error")
         _require(self.log_level in levels, "log-level", self.log_level, "debug, info, warning or error")
-        _ = self.probes, self.metrics
+        _ = self.probes, self.metrics, self.administrator
+
+    def _require_lease(self) -> None:
+        _require(_is_name(self.lease_name), "lease-name", self.lease_name, "the name of a Lease")
+        namespace = self.lease_namespace
+        _require(namespace is None or _LABEL.fullmatch(namespace), "lease-namespace", namespace, "one namespace")
+        duration, deadline, retry = self.lease_duration, self.lease_renew_deadline, self.lease_retry
+        _require(3 <= duration <= 3600, "lease-duration", duration, "3 to 3600 seconds")  # noqa: PLR2004
+        allowed = f"at most three quarters of --lease-duration ({duration})"
+        _require(0 < deadline <= duration * 3 / 4, "lease-renew-deadline", deadline, allowed)
+        allowed = f"at most half of --lease-renew-deadline ({deadline})"
+        _require(0 < retry <= deadline / 2, "lease-retry", retry, allowed)
+
+    @property
+    def timing(self) -> Timing:
+        """How leadership is renewed and taken over."""
+        return Timing(self.lease_duration, self.lease_renew_deadline, self.lease_retry)
 
     @property
     def source(self) -> Source:
@@ -91,7 +124,31 @@ class Settings:
             window_seconds=self.scaling_window,
             polling_interval_seconds=self.scaling_polling,
         )
-        return Administrator(self.default_gateway, self.cluster_domain, scaling)
+        grants = None if self.gateway_grants is None else read_grants(self.gateway_grants)
+        return Administrator(self.default_gateway, self.cluster_domain, scaling, grants, self.root_namespace)
+
+
+class _Grant(BaseModel):
+    """One entry of the grants file; see :class:`aigateway.api.administrator.Grant`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    gateway: str
+    hosts: list[str] = ["*"]
+    namespaces: list[str] = ["*"]
+
+
+def read_grants(file: Path) -> tuple[Grant, ...]:
+    """Return the grants in a YAML list of ``{gateway, hosts, namespaces}``.
+
+    Raises:
+        SettingsError: the file cannot be read or is not such a list.
+    """
+    try:
+        found = TypeAdapter(list[_Grant]).validate_python(yaml.safe_load(file.read_text()))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise SettingsError(f"--gateway-grants {file}: {error}") from error
+    return tuple(Grant(grant.gateway, tuple(grant.hosts), tuple(grant.namespaces)) for grant in found)
 
 
 def _require(fine: object, name: str, value: object, allowed: str) -> None:

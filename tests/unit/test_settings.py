@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from aigateway.api.administrator import Administrator, ScalingDefaults
+from aigateway.api.administrator import Administrator, Grant, ScalingDefaults
 from aigateway.cli import run as command
 from aigateway.cli.main import main
 from aigateway.cluster.connection import Source
@@ -128,3 +128,33 @@ def test_a_bad_flag_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (2, None) == (code, settings)
     assert "--default-gateway is 'nope'" in output
+
+
+def test_grants_come_from_a_file(tmp_path: Path) -> None:
+    """The file lists who may use which gateway; what is left out means any."""
+    file = tmp_path / "grants.yaml"
+    file.write_text("- {gateway: istio-system/ai-gateway, hosts: ['*.example.com']}\n")
+
+    grants = Settings(gateway_grants=file).administrator.grants
+
+    assert (Grant("istio-system/ai-gateway", ("*.example.com",), ("*",)),) == grants
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("gateway: x", id="no-list"),
+        pytest.param("- {hosts: []}", id="no-gateway"),
+        pytest.param("- {gateway: a/b, host: c}", id="unknown-field"),
+        pytest.param("[", id="no-yaml"),
+        pytest.param(None, id="no-file"),
+    ],
+)
+def test_bad_grants_stop_the_start(text: str | None, tmp_path: Path) -> None:
+    """Grants that cannot be read as meant are no grants to start with."""
+    file = tmp_path / "grants.yaml"
+    if text is not None:
+        file.write_text(text)
+
+    with pytest.raises(SettingsError, match="--gateway-grants"):
+        Settings(gateway_grants=file)
