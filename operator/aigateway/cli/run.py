@@ -1,6 +1,7 @@
 """``aigateway run``: the operator in the foreground, until SIGTERM or SIGINT.
 
-Exit codes: 0 after a request to stop, 1 when something failed that no retry heals, 2 for settings that make no sense.
+Exit codes: 0 after a request to stop, 1 when something failed that no retry heals, 2 for settings that make no sense,
+3 when the lead was lost to another replica (start again to stand by).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from typing import Any
 
 import click
@@ -16,12 +18,14 @@ from pythonjsonlogger.json import JsonFormatter
 
 from aigateway.cli.options import Decorator, administrator_options, cluster_options, setting
 from aigateway.cluster.connection import AccessError
+from aigateway.cluster.leader import LeadLost
 from aigateway.process import Operator
 from aigateway.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
 _DEFAULTS = Settings()
+_LEAD_LOST = 3
 
 
 def _option(name: str, text: str, **more: Any) -> Decorator:  # noqa: ANN401 (click's own keyword arguments)
@@ -38,6 +42,12 @@ def _option(name: str, text: str, **more: Any) -> Decorator:  # noqa: ANN401 (cl
 @_option("log-level", "What is logged.", type=click.Choice(["debug", "info", "warning", "error"]))
 @_option("log-format", "How it is logged.", type=click.Choice(["json", "text"]))
 @_option("concurrency", "How many policies are worked on at once.", type=int)
+@_option("leader-election", "false where no second replica ever runs: no Lease is used.", type=bool, metavar="BOOL")
+@_option("lease-name", "Lease that replicas take turns in holding.")
+@_option("lease-namespace", "Where it is.  [default: the pod's namespace]")
+@_option("lease-duration", "Another replica takes over after so many seconds without a renewal.", type=int)
+@_option("lease-renew-deadline", "The leader stops after so many seconds without a renewal.", type=int)
+@_option("lease-retry", "Seconds between renewals, and between tries to take over.", type=int)
 def run(namespaces: str | None, **options: Any) -> None:  # noqa: ANN401 (click hands over what the flags declare)
     """Run the operator."""
     try:
@@ -47,6 +57,11 @@ def run(namespaces: str | None, **options: Any) -> None:  # noqa: ANN401 (click 
     _set_up_logging(settings)
     try:
         asyncio.run(_run(settings))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    except LeadLost as lost:
+        log.warning("the operator ends because it leads no more: %s", lost)
+        sys.exit(_LEAD_LOST)
     except (AccessError, OSError) as error:
         log.error("the operator cannot start: %s", error)  # noqa: TRY400 (what is wrong is said; a trace says no more)
         sys.exit(1)
@@ -67,16 +82,24 @@ def _split(text: str | None) -> tuple[str, ...]:
     return tuple(part for item in (text or "").split(",") if (part := item.strip()))
 
 
+class _JsonLines(JsonFormatter):
+    """One JSON object a line, with the time in UTC."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    if log_format == "text":
+        return logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    names = {"asctime": "time", "levelname": "level", "name": "logger"}
+    return _JsonLines("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=names)
+
+
 def _set_up_logging(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter(
-            "%(asctime)s %(levelname)s %(name)s %(message)s",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-        )
-        if settings.log_format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    )
+    handler.setFormatter(_formatter(settings.log_format))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     # kopf logs whole objects at debug level, and at info level only its own steps.
     logging.getLogger("kopf").setLevel(logging.WARNING)
