@@ -14,7 +14,10 @@ from contextlib import AsyncExitStack
 
 from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.client import Client
+from aigateway.cluster.connection import pod_namespace
 from aigateway.cluster.events import Recorder
+from aigateway.cluster.leader import Alone, Elector, Leadership, new_identity
+from aigateway.cluster.lease import LeaseObject
 from aigateway.cluster.policies import Listings, PolicyWatch
 from aigateway.cluster.queue import WorkQueue
 from aigateway.cluster.watches import Watches
@@ -22,8 +25,8 @@ from aigateway.cluster.world import World
 from aigateway.cluster.writer import Writer
 from aigateway.engine import Engine, Workers
 from aigateway.metrics.instruments import Instruments, Readings
-from aigateway.metrics.server import Server
-from aigateway.settings import Settings
+from aigateway.metrics.server import Health, Server
+from aigateway.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +38,23 @@ _DEAD_SECONDS = 60.0
 
 
 class Operator:
-    """One operator; make it and call :meth:`run` inside an event loop."""
+    """One operator; make it and call :meth:`run` inside an event loop.
+
+    Every replica watches, so that its caches are warm; only the one that leads takes policies from the queue.
+
+    Raises:
+        SettingsError: a Lease is wanted, and nothing says in which namespace.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._instruments = Instruments()
-        self._client = Client(settings.source, self._instruments.requested)
+        self._identity = new_identity()
+        self._client = Client(settings.source, self._instruments.requested, self._may_write_for, self._identity)
+        self._leadership = self._leadership_of(settings)
+        self._leads = asyncio.Event()
         self._queue: WorkQueue[PolicyKey] = WorkQueue()
-        self.world = World(settings.administrator, time.time, self._queue.add, self._namespace_changed)
+        self.world = World(settings.administrator, time.time, self._wake, self._namespace_changed)
         self._watches = Watches(self._client, self.world, settings.namespaces)
         listings = Listings(self._client, self.world.policies, settings.namespaces)
         self.policies = PolicyWatch(settings.source, listings, self.world.policies_are_synced)
@@ -55,6 +67,7 @@ class Operator:
         """Run until ``stop`` is set, then finish what is in flight.
 
         Raises:
+            LeadLost: another replica goes on; nothing was written since.
             Exception: a part of the operator ended by itself, which it never should.
         """
         async with AsyncExitStack() as open_things:
@@ -73,7 +86,8 @@ class Operator:
 
     def _start(self) -> list[asyncio.Task[None]]:
         parts = {
-            "workers": self._workers.run(),
+            "lease": self._lead(),
+            "workers": self._work(),
             "events": self._recorder.run(),
             "watches": self._watches.run(),
             "policies": self.policies.run(),
@@ -81,30 +95,77 @@ class Operator:
         log.info("started; policies of %s", ", ".join(self._settings.namespaces) or "all namespaces")
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]
 
+    async def _lead(self) -> None:
+        """Wait for the lead, have every policy looked at, and hold the lead until it is lost."""
+        await self._leadership.take()
+        self._leads.set()
+        self.world.wake_all()
+        await self._leadership.hold()
+
+    async def _work(self) -> None:
+        await self._leads.wait()
+        await self._workers.run()
+
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Stop taking work, let passes and events in flight finish, then stop looking."""
+        """Stop taking work, finish what is in flight, hand the lead over, then stop looking."""
         log.info("stopping")
         by_name = {task.get_name(): task for task in tasks}
         by_name["workers"].cancel()
-        cut_off = await self._workers.drain(DRAIN_SECONDS)
-        if cut_off:
-            log.warning("%d passes were cut off after %.0f s; the next start finishes them", cut_off, DRAIN_SECONDS)
-        try:
-            async with asyncio.timeout(_FLUSH_SECONDS):
-                await self._recorder.flush()
-        except TimeoutError:
-            log.info("events that could not be posted in time were dropped")
+        await self._finish()
+        lease = by_name["lease"]
+        lost = lease.done()
+        lease.cancel()
+        await asyncio.wait([lease])
+        if not lost:
+            await self._leadership.release()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         log.info("stopped")
 
+    async def _finish(self) -> None:
+        """Let passes and events in flight finish; without the lead, cut them off at once."""
+        leading = self._may_write_for() > 0
+        cut_off = await self._workers.drain(DRAIN_SECONDS if leading else 0.0)
+        if cut_off:
+            log.warning("%d passes in flight were cut off; the next leader, or the next start, finishes them", cut_off)
+        if not leading:
+            return
+        try:
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._recorder.flush()
+        except TimeoutError:
+            log.info("events that could not be posted in time were dropped")
+
     def _server(self) -> Server:
         settings = self._settings
-        return Server(settings.probes, settings.metrics, self._instruments.registry, self._dead, self._unready)
+        registry = self._instruments.registry
+        return Server(settings.probes, settings.metrics, registry, Health(self._dead, self._unready, self._role))
 
     def _namespace_changed(self, namespace: str, held: bool) -> None:  # noqa: FBT001 (a callback's shape)
         self._watches.namespace_changed(namespace, held)
+
+    # Who leads ----------------------------------------------------------------------------------------------------
+
+    def _leadership_of(self, settings: Settings) -> Leadership:
+        if not settings.leader_election:
+            return Alone()
+        namespace = settings.lease_namespace or pod_namespace()
+        if namespace is None:
+            raise SettingsError(
+                "outside of a pod, --lease-namespace must say where the Lease is that replicas take turns in holding; "
+                "where no other replica runs, --leader-election=false does without"
+            )
+        register = LeaseObject(self._client, namespace, settings.lease_name)
+        return Elector(self._identity, register, settings.timing)
+
+    def _may_write_for(self) -> float:
+        return self._leadership.left()
+
+    def _wake(self, key: PolicyKey) -> None:
+        """Queue a policy; while standing by none is, for all are queued with the lead."""
+        if self._leads.is_set():
+            self._queue.add(key)
 
     # What probes and metrics ask ----------------------------------------------------------------------------------
 
@@ -120,12 +181,17 @@ class Operator:
             yield "the policy watch is being started"
         yield from self._watches.stale()
 
+    def _role(self) -> str:
+        return "ok (leader)" if self._may_write_for() > 0 else "ok (standby)"
+
     def _readings(self) -> Readings:
         return Readings(
             queue_depth=lambda: float(len(self._queue)),
             policies_by_ready=self._policies_by_ready,
             watch_ages=self._watch_ages,
             kopf_restarts=lambda: float(max(0, self.policies.restarts)),
+            leads=lambda: float(self._may_write_for() > 0),
+            lease_transitions=lambda: float(self._leadership.transitions),
         )
 
     def _policies_by_ready(self) -> Mapping[str, float]:

@@ -87,6 +87,7 @@ class OperatorProcess:
     """``with OperatorProcess(kubeconfig, log) as operator``: running and ready inside the block.
 
     ``settings`` are flags without dashes, as ``{"default-gateway": "istio-system/ai-gateway"}``; the log file is kept.
+    Without ``leader-election`` among them it leads alone.
     """
 
     kubeconfig: Path
@@ -117,7 +118,12 @@ class OperatorProcess:
     def start(self) -> None:
         """Start the operator and wait until it is ready."""
         address = f"127.0.0.1:{self.port}"
-        flags = {"kubeconfig": str(self.kubeconfig), "probes-address": address, "metrics-address": address}
+        flags = {
+            "kubeconfig": str(self.kubeconfig),
+            "probes-address": address,
+            "metrics-address": address,
+            "leader-election": "false",
+        }
         words = [f"--{name}={value}" for name, value in (flags | self.settings).items()]
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(

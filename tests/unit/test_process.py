@@ -80,6 +80,7 @@ async def operating(folder: Path) -> AsyncIterator[Case]:
             default_gateway="istio-system/gw",
             probes_address=address,
             metrics_address=address,
+            leader_election=False,
         )
         case = Case(fake, settings)
         try:
@@ -212,7 +213,7 @@ def test_nothing_is_collected_twice() -> None:
     """Two operators in one process (as in tests) have registries of their own."""
 
     async def make() -> tuple[bytes, bytes]:
-        settings = Settings()
+        settings = Settings(leader_election=False)
         first, second = Operator(settings), Operator(settings)
         return generate_latest(first._instruments.registry), generate_latest(second._instruments.registry)
 

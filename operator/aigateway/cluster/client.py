@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -40,6 +41,8 @@ _TOKEN_SECONDS = 300.0
 JsonObject = dict[str, Any]
 Observe = Callable[[str, str, int, float], None]
 """Told of every finished request: verb, resource, HTTP code (0: none came), seconds."""
+Fence = Callable[[], float]
+"""Asked before each write for how many seconds from now a write may begin; not above 0: none may."""
 
 
 class ApiError(Exception):
@@ -70,7 +73,10 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as a value.  ``verb`` and ``resource`` are its names in metrics."""
+    """One request as a value.  ``verb`` and ``resource`` are its names in metrics.
+
+    ``fenced`` False: it may be sent without the lead, as what takes the lead must be.
+    """
 
     verb: str
     resource: str
@@ -79,6 +85,7 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     content_type: str = "application/json"
+    fenced: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +97,22 @@ class Listing:
 
 
 class Client:
-    """One connection pool to one API server; use it inside one event loop, as a context manager."""
+    """One connection pool to one API server; use it inside one event loop, as a context manager.
 
-    def __init__(self, source: Source, observe: Observe = lambda *_: None) -> None:
+    No write is sent that ``fence`` does not let through.  ``identity`` tells replicas apart in the server's audit log.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        observe: Observe = lambda *_: None,
+        fence: Fence = lambda: math.inf,
+        identity: str = "",
+    ) -> None:
         self._source = source
         self._observe = observe
+        self._fence = fence
+        self._user_agent = f"aigateway-operator/{__version__}" + (f" ({identity})" if identity else "")
         self._session: aiohttp.ClientSession | None = None
         self._access: Access | None = None
         self._read_at = 0.0
@@ -221,6 +239,7 @@ class Client:
         session, access = self._session, self._access
         if session is None or access is None:
             raise ApiError(0, "NotConnected", "the client was used outside of its context")
+        deadline = self._fenced(call, deadline)
         started, status = time.monotonic(), 0
         try:
             response = await session.request(
@@ -239,6 +258,16 @@ class Client:
             self._observe(call.verb, call.resource, status, time.monotonic() - started)
         self._log_warnings(call, response)
         return response
+
+    def _fenced(self, call: Call, deadline: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+        """Refuse a write that may not begin, and give up one that has when the fence closes."""
+        left = math.inf if call.method == "GET" or not call.fenced else self._fence()
+        if left <= 0:
+            raise ApiError(0, "NotLeading", f"{call.verb} {call.resource}: only the replica that leads writes")
+        if deadline.total is None or left >= deadline.total:
+            return deadline
+        # Without a threshold above it aiohttp would round the time up to a whole second.
+        return aiohttp.ClientTimeout(total=left, sock_connect=deadline.sock_connect, ceil_threshold=REQUEST_SECONDS)
 
     async def _connect(self, only_if_older: float = 0.0) -> None:
         """Read the configuration; open a new pool where more than the token has changed."""
@@ -260,7 +289,7 @@ class Client:
         if old is None or old_session is None or not _same_pool(old, access):
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=access.tls()),
-                headers={"User-Agent": f"aigateway-operator/{__version__}"},
+                headers={"User-Agent": self._user_agent},
                 trust_env=False,
             )
             if old_session is not None:

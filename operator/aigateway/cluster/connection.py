@@ -14,8 +14,14 @@ from pathlib import Path
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
-from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, load_kube_config
+from kubernetes.aio.config.kube_config import (
+    KUBE_CONFIG_DEFAULT_LOCATION,
+    list_kube_config_contexts,
+    load_kube_config,
+)
 
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TOKEN = "BearerToken"  # noqa: S105 (the client library's name for the header, no secret)
 
 
@@ -83,19 +89,45 @@ async def read_access(source: Source) -> Access:
     )
 
 
+def current_namespace(source: Source) -> str:
+    """Return the namespace that is meant where none is named: the context's, or the pod's own.
+
+    Raises:
+        AccessError: there is no such configuration.
+    """
+    try:
+        if _is_for_the_pod(source):
+            return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+        contexts, current = list_kube_config_contexts(str(source.kubeconfig or _default_file()))  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, ValueError) as error:
+        raise AccessError(f"no access to a cluster: {error}") from error
+    chosen = next((item for item in contexts if item["name"] == source.context), current)
+    return str((chosen.get("context") or {}).get("namespace") or "default")
+
+
 async def _load(source: Source, file: str, configuration: Configuration) -> None:
-    if source.kubeconfig is None and source.context is None and _in_a_pod():
+    if _is_for_the_pod(source):
         load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
         return
     # persist_config would write the user's kubeconfig back.
     await load_kube_config(file, source.context, configuration, persist_config=False)  # type: ignore[no-untyped-call]
 
 
+def pod_namespace() -> str | None:
+    """Return the namespace of the pod that this process runs in, None outside of a pod."""
+    try:
+        return _POD_NAMESPACE.read_text().strip() or None
+    except OSError:
+        return None
+
+
 def _default_file() -> Path:
     return Path(KUBE_CONFIG_DEFAULT_LOCATION).expanduser()
 
 
-def _in_a_pod() -> bool:
+def _is_for_the_pod(source: Source) -> bool:
+    if source.kubeconfig is not None or source.context is not None:
+        return False
     return "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
 
 

@@ -53,6 +53,7 @@ POLICIES = Resource("aigateway.dev", "v1alpha1", "aigatewaypolicies", "AIGateway
 SERVICES = Resource("", "v1", "services", "Service")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 WORKLOADS: Mapping[WorkloadKind, Resource] = {
     WorkloadKind.DEPLOYMENT: Resource("apps", "v1", "deployments", "Deployment"),

@@ -42,6 +42,8 @@ WATCH_AGE = Description(
     ("resource",),
 )
 KOPF_RESTARTS = Description("aigateway_policy_watch_restarts", "How often the watch of policies was started again.")
+LEADER = Description("aigateway_leader", "1 where this replica leads, 0 where it stands by.")
+LEASE_TRANSITIONS = Description("aigateway_lease_transitions", "How often the lead has changed hands so far.")
 BUILD = Description("aigateway_build_info", "Always 1; the version is a label.", ("version",))
 
 ALL = (
@@ -53,6 +55,8 @@ ALL = (
     POLICIES,
     WATCH_AGE,
     KOPF_RESTARTS,
+    LEADER,
+    LEASE_TRANSITIONS,
     BUILD,
 )
 
@@ -67,6 +71,8 @@ class Readings:
     policies_by_ready: Callable[[], Mapping[str, float]]
     watch_ages: Callable[[], Mapping[str, float]]
     kopf_restarts: Callable[[], float]
+    leads: Callable[[], float]
+    lease_transitions: Callable[[], float]
 
 
 class Instruments(Collector):
@@ -115,6 +121,8 @@ class Instruments(Collector):
 def _read(readings: Readings) -> Iterator[Metric]:
     yield _gauge(QUEUE_DEPTH, readings.queue_depth())
     yield _gauge(KOPF_RESTARTS, readings.kopf_restarts())
+    yield _gauge(LEADER, readings.leads())
+    yield _gauge(LEASE_TRANSITIONS, readings.lease_transitions())
     yield _gauge(POLICIES, readings.policies_by_ready())
     yield _gauge(WATCH_AGE, readings.watch_ages())
 

@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 Faults = Callable[[], Iterable[str]]
 """Names what is wrong now; nothing: all is well."""
+_FINE = "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,21 @@ class Address:
         return f"{self.host or ''}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes ask: why to restart the process, why not to count on it, and what to say where all is well."""
+
+    dead: Faults
+    unready: Faults
+    ready: Callable[[], str] = lambda: _FINE
+
+
 class Server:
     """Serves until closed; use it as an asynchronous context manager.  Equal addresses share one listener."""
 
-    def __init__(
-        self, probes: Address, metrics: Address, registry: CollectorRegistry, dead: Faults, unready: Faults
-    ) -> None:
+    def __init__(self, probes: Address, metrics: Address, registry: CollectorRegistry, health: Health) -> None:
         self._registry = registry
-        self._dead = dead
-        self._unready = unready
+        self._health = health
         routes = {probes: self._probe_routes(), metrics: [web.get("/metrics", self._metrics)]}
         if probes == metrics:
             routes[probes] = [*self._probe_routes(), web.get("/metrics", self._metrics)]
@@ -62,15 +69,15 @@ class Server:
         return [web.get("/livez", self._livez), web.get("/readyz", self._readyz)]
 
     async def _livez(self, _: web.Request) -> web.Response:
-        return _answer(self._dead())
+        return _answer(self._health.dead())
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _answer(self._unready())
+        return _answer(self._health.unready(), self._health.ready())
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _answer(faults: Iterable[str]) -> web.Response:
+def _answer(faults: Iterable[str], fine: str = _FINE) -> web.Response:
     found = list(faults)
-    return web.Response(text="\n".join(found) or "ok", status=503 if found else 200)
+    return web.Response(text="\n".join(found) or fine, status=503 if found else 200)

@@ -24,7 +24,14 @@ def samples(instruments: Instruments) -> dict[str, float]:
 def running() -> Instruments:
     """Return instruments of an operator with one policy ready, and one watch."""
     instruments = Instruments()
-    readings = Readings(lambda: 3.0, lambda: {"True": 1.0, "False": 0.0}, lambda: {"services": 1.5}, lambda: 2.0)
+    readings = Readings(
+        queue_depth=lambda: 3.0,
+        policies_by_ready=lambda: {"True": 1.0, "False": 0.0},
+        watch_ages=lambda: {"services": 1.5},
+        kopf_restarts=lambda: 2.0,
+        leads=lambda: 1.0,
+        lease_transitions=lambda: 4.0,
+    )
     instruments.read_from(readings)
     instruments.reconciled("changed", 0.02)
     instruments.requested("apply", "services", 200, 0.004)
@@ -48,6 +55,7 @@ def test_reading() -> None:
     assert (3, 2) == (found["aigateway_queue_depth"], found["aigateway_policy_watch_restarts"])
     assert (1, 0) == (found["aigateway_policies[True]"], found["aigateway_policies[False]"])
     assert 1.5 == found["aigateway_watch_age_seconds[services]"]
+    assert (1, 4) == (found["aigateway_leader"], found["aigateway_lease_transitions"])
 
 
 def test_before_anything_runs() -> None:

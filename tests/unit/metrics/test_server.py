@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from aigateway.metrics.server import Address, Server
+from aigateway.metrics.server import Address, Health, Server
 
 
 def free_address() -> Address:
@@ -32,9 +32,10 @@ def ask(probes: Address, metrics: Address, path: str, dead: list[str], unready: 
     """Start a server and ask it for a path, at the address where that belongs."""
     registry = CollectorRegistry()
     Gauge("answer", "to everything", registry=registry).set(42)
+    health = Health(lambda: dead, lambda: unready, lambda: "ok (standby)")
 
     async def main() -> tuple[int, str]:
-        async with asyncio.timeout(10), Server(probes, metrics, registry, lambda: dead, lambda: unready):
+        async with asyncio.timeout(10), Server(probes, metrics, registry, health):
             return await get(metrics if path == "/metrics" else probes, path)
 
     return asyncio.run(main())
@@ -47,7 +48,7 @@ def ask(probes: Address, metrics: Address, path: str, dead: list[str], unready: 
         pytest.param("/livez", [], [], 200, "ok", id="alive"),
         pytest.param("/livez", ["stuck"], [], 503, "stuck", id="dead"),
         pytest.param("/livez", [], ["not listed"], 200, "ok", id="alive though not ready"),
-        pytest.param("/readyz", [], [], 200, "ok", id="ready"),
+        pytest.param("/readyz", [], [], 200, "ok (standby)", id="ready"),
         pytest.param("/readyz", [], ["not listed", "silent"], 503, "not listed\nsilent", id="not ready"),
         pytest.param("/metrics", ["x"], ["y"], 200, "answer 42.0", id="metrics"),
         pytest.param("/", [], [], 404, "Not Found", id="nothing else"),
@@ -67,7 +68,7 @@ def test_it_stops_listening() -> None:
     address = free_address()
 
     async def main() -> tuple[int, str]:
-        async with Server(address, address, CollectorRegistry(), list, list):
+        async with Server(address, address, CollectorRegistry(), Health(list, list)):
             pass
         return await get(address, "/livez")
 
