@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aigateway.api.administrator import Administrator
@@ -22,8 +22,9 @@ from aigateway.cluster.queue import WorkQueue
 from aigateway.cluster.store import Entry
 from aigateway.cluster.world import World
 from aigateway.cluster.writer import Conflict, Writer, shown
-from aigateway.core.observation import Json, Observation
-from aigateway.core.outcome import Outcome, StepResult, Taken
+from aigateway.core.decide.contention import REPAIRS
+from aigateway.core.observation import ChildRef, Json, Observation
+from aigateway.core.outcome import Apply, Outcome, Step, StepResult, Taken
 from aigateway.core.reconcile import reconcile
 from aigateway.core.status import report, unchanged
 
@@ -80,12 +81,14 @@ class Engine:
         self._administrator = administrator
         self._clock = clock
         self._status_written: dict[PolicyKey, float] = {}
+        self._repairs: dict[PolicyKey, dict[ChildRef, list[float]]] = {}
 
     async def reconcile(self, key: PolicyKey) -> Next:
         """Make one pass over a policy."""
         policy = self._world.policy(key)
         if policy is None:
             self._status_written.pop(key, None)
+            self._repairs.pop(key, None)
             return Next("gone")
         if not self._world.complete(key.namespace):
             return Next("waiting")
@@ -100,7 +103,8 @@ class Engine:
 
     async def _pass(self, key: PolicyKey, policy: Entry[Json]) -> Next:
         resolved = self._world.index.resolved(key)
-        observation = self._world.observe(key, resolved, policy.value.get("status") or {})
+        seen = self._world.observe(key, resolved, policy.value.get("status") or {})
+        observation = replace(seen, repairs=self._repairs.get(key, {}))
         outcome = reconcile(resolved, observation, self._administrator, self._clock())
         policy = await self._remember(policy, observation, outcome)
         executed = await self._execute(key, policy.uid, outcome)
@@ -119,10 +123,17 @@ class Engine:
         for step in outcome.plan:
             trouble = await self._writer.take(key, uid, step)
             results.append(StepResult(step, trouble.failure if trouble else None))
+            self._note_repair(key, step)
             retry_after = max(retry_after, trouble.retry_after if trouble else 0.0)
             if trouble and step.required:
                 break
         return _Executed(tuple(results), retry_after)
+
+    def _note_repair(self, key: PolicyKey, step: Step) -> None:
+        """Remember when a child was put back; a try that failed counts, since it was a write as well."""
+        if isinstance(step, Apply) and step.drift:
+            times = self._repairs.setdefault(key, {}).setdefault(step.ref, [])
+            times[:] = [*times[1 - REPAIRS :], self._clock()]
 
     async def _report(
         self, key: PolicyKey, policy: Entry[Json], observation: Observation, outcome: Outcome, executed: _Executed

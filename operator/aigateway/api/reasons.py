@@ -103,6 +103,11 @@ NAME_TAKEN = Reason(
     "An object with the name of a generated one exists and does not belong to this policy; it is left as it is.",
     "Delete or rename that object, or rename the policy.",
 )
+DRIFT_CONTESTED = Reason(
+    "DriftContested",
+    "Someone keeps changing a generated object; it is put back at most twice a minute.",
+    "Find the writer in the object's metadata.managedFields and let it leave the object alone, or suspend the policy.",
+)
 DESTINATION_RULE_CONFLICT = Reason(
     "DestinationRuleConflict",
     "A DestinationRule of somebody else covers a backend's Service, so none is written: Istio applies one a host.",

@@ -8,7 +8,7 @@ EndpointSlice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -113,7 +113,8 @@ class Observation:
 
     ``status`` is the policy's status as last written: the only memory there is.  ``installed`` are the kinds whose
     CRDs the cluster has.  ``foreign_rules`` are the DestinationRules of others that proxies would apply to a Service of
-    the policy: the name of the rule by Service.
+    the policy: the name of the rule by Service.  ``repairs`` are the times at which a child was put back after someone
+    had changed it, in seconds since the epoch.
     """
 
     services: Mapping[str, ServiceState] = field(default_factory=dict)
@@ -124,3 +125,4 @@ class Observation:
     status: Json = field(default_factory=dict)
     contest: Contest | None = None
     foreign_rules: Mapping[str, str] = field(default_factory=dict)
+    repairs: Mapping[ChildRef, Sequence[float]] = field(default_factory=dict)

@@ -81,6 +81,7 @@ class Event:
 class Outcome:
     """What to do now.
 
+    ``contested`` are children that someone keeps changing and that are left as they are for now.
     ``memory`` are the status fields that must be in the API server before any child moves (None: they are).
     ``wake_at`` in seconds since the epoch, None: only when something changes.
     """
@@ -89,6 +90,7 @@ class Outcome:
     plan: tuple[Step, ...]
     memory: Mapping[str, Any] | None
     wake_at: float | None
+    contested: tuple[ChildRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from aigateway.api.reasons import ACCEPTED, AS_SPECIFIED, CONFLICTED, RESOLVED, 
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.core.decide.availability import Availability, decide_availability
 from aigateway.core.decide.connections import decide_connections
+from aigateway.core.decide.contention import next_repair
 from aigateway.core.decide.references import References, resolve_references
 from aigateway.core.decide.scaling import decide_scaling
 from aigateway.core.decide.split import Candidate, decide_split
 from aigateway.core.decision import Because, Decision, Target, Verdict
 from aigateway.core.identity import gateway_virtual_service, mesh_virtual_service
 from aigateway.core.observation import ChildRef, Contest, Observation
-from aigateway.core.outcome import Outcome
+from aigateway.core.outcome import Apply, Outcome, Step
 from aigateway.core.plan import make_plan
 from aigateway.core.render.destination_rule import render_destination_rules
 from aigateway.core.render.scaled_object import render_scaled_objects
@@ -37,12 +38,21 @@ def reconcile(
         plan = make_plan(policy.uid, (), frozenset(), observation) if decision.withdraw else ()
         return Outcome(decision, plan, memory=None, wake_at=None)
     desired = render(decision.policy, decision, administrator)
+    plan = make_plan(decision.policy.uid, desired, decision.keep, observation)
+    held = {step.ref: at for step in plan if (at := _held_until(step, observation, now)) is not None}
     return Outcome(
         decision,
-        plan=make_plan(decision.policy.uid, desired, decision.keep, observation),
+        plan=tuple(step for step in plan if step.ref not in held),
         memory=moved_memory(decision, observation),
-        wake_at=decision.wake_at,
+        wake_at=min((at for at in (decision.wake_at, *held.values()) if at is not None), default=None),
+        contested=tuple(held),
     )
+
+
+def _held_until(step: Step, observation: Observation, now: float) -> float | None:
+    """Return until when a child that someone keeps changing is left as it is; None: it is written now."""
+    contended = isinstance(step, Apply) and step.drift
+    return next_repair(observation.repairs.get(step.ref, ()), now) if contended else None
 
 
 def render(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> tuple[dict[str, object], ...]:

@@ -13,6 +13,7 @@ from typing import Any
 from aigateway.api.reasons import (
     APPLY_FAILED,
     DESTINATION_RULE_CONFLICT,
+    DRIFT_CONTESTED,
     ISTIO_NOT_INSTALLED,
     NAME_TAKEN,
     NO_USABLE_BACKEND,
@@ -105,7 +106,8 @@ def _in_effect(outcome: Outcome, results: Sequence[StepResult], observation: Obs
 
 def _routing_done(outcome: Outcome, results: Sequence[StepResult]) -> bool:
     done = {result.step.ref for result in results if result.failure is None}
-    return all(step.ref in done for step in outcome.plan if step.ref.kind is ChildKind.VIRTUAL_SERVICE)
+    open_ = [step.ref for step in outcome.plan if step.ref not in done] + list(outcome.contested)
+    return all(ref.kind is not ChildKind.VIRTUAL_SERVICE for ref in open_)
 
 
 def _left(old: Json, results: Sequence[StepResult]) -> list[dict[str, str]]:
@@ -156,6 +158,9 @@ def _first_failure(results: Sequence[StepResult]) -> Verdict | None:
 
 def _routing_verdict(outcome: Outcome) -> Verdict:
     decision = outcome.decision
+    if outcome.contested:
+        message = f"someone keeps changing {', '.join(map(str, outcome.contested))}; see its metadata.managedFields"
+        return _verdict(ConditionStatus.FALSE, DRIFT_CONTESTED, message)
     if not (decision.route_gateway or decision.route_mesh):
         return _verdict(
             ConditionStatus.FALSE, NO_USABLE_BACKEND, "no backend can be routed to; existing routes are kept"

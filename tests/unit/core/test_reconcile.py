@@ -123,3 +123,19 @@ def test_policy_gives_way_when_the_older_one_is_served(settled: bool, steps: int
     assert [Delete] * steps == [type(step) for step in outcome.plan]
     assert CONFLICTED is outcome.decision.verdicts[0].reason
     assert "is held by the older AIGatewayPolicy a/b" in outcome.decision.verdicts[0].message
+
+
+def test_child_that_someone_keeps_changing_is_left_alone_for_a_while() -> None:
+    """After two repairs within a minute the third waits, and the outcome says when to look again."""
+    of = policy()
+    world = observed(of)
+    world = after(reconcile(of, world, ADMINISTRATOR, NOW), world, of)
+    [(ref, child)] = world.children.items()
+    edited = dataclasses.replace(child, body={**child.body, "spec": {**child.body["spec"], "http": []}})
+    world = dataclasses.replace(world, children={ref: edited})
+
+    repaired = reconcile(of, dataclasses.replace(world, repairs={ref: [NOW - 20]}), ADMINISTRATOR, NOW)
+    contested = reconcile(of, dataclasses.replace(world, repairs={ref: [NOW - 20, NOW - 10]}), ADMINISTRATOR, NOW)
+
+    assert [True] == [isinstance(step, Apply) and step.drift for step in repaired.plan]
+    assert ((), (ref,), NOW + 40) == (contested.plan, contested.contested, contested.wake_at)

@@ -225,3 +225,16 @@ def test_rule_of_somebody_else_is_named() -> None:
 
     assert ("False", "DestinationRuleConflict") == conditions(status)["Programmed"]
     assert {"VirtualService", "DestinationRule"} == {child["kind"] for child in status["children"]}
+
+
+def test_contested_child_is_told_and_the_weights_are_not_claimed() -> None:
+    """While someone else's edit stands, status names the object and shows the weights that were in effect before."""
+    of = policy()
+    before = reported(of, observed(of)).status
+    outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
+    held = dataclasses.replace(outcome, plan=(), contested=tuple(step.ref for step in outcome.plan))
+
+    status = report(3, held, (), observed(of, status={**before, "weights": "v1=1,v2=99"}), NOW).status
+
+    assert ("False", "DriftContested") == conditions(status)["Programmed"]
+    assert "v1=1,v2=99" == status["weights"]
