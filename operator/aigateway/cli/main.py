@@ -18,6 +18,7 @@ COMMANDS = {
     "completion": "Print the completion script of a shell.",
     "crd": "Print the CustomResourceDefinition of policies.",
     "lint": "Print every mistake in policy files, with its line, field and remedy.",
+    "plan": "Show what would change if policy files were applied.",
     "render": "Print the objects that policies become, assuming that all they name exists.",
     "run": "Run the operator.",
 }

@@ -107,3 +107,19 @@ def output_option(*formats: str) -> Decorator:
     """Declare ``output``; the first format is the default."""
     choice = click.Choice(formats)
     return click.option("-o", "--output", type=choice, default=formats[0], show_default=True, help="Format of stdout.")
+
+
+def namespace_option() -> Decorator:
+    """Declare ``namespace``."""
+    text = "Namespace of policies that name none.  [default: the context's]"
+    return click.option("-n", "--namespace", help=text)
+
+
+def observed_option() -> Decorator:
+    """Declare ``observed``: files in place of a cluster."""
+    return click.option(
+        "--observed",
+        type=click.File(encoding="utf-8"),
+        multiple=True,
+        help="Look at the objects in this file (kubectl get … -o yaml) in place of a cluster; may be repeated.",
+    )

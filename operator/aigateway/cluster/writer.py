@@ -92,7 +92,7 @@ class Writer:
         known_ours = step.exists
         if not step.exists:
             found = await self._client.get(resource, key.namespace, step.ref.name)
-            if found is not None and (refused := _not_writable(found, uid)) is not None:
+            if found is not None and (refused := not_writable(found, uid)) is not None:
                 return Trouble(refused)
             known_ours = found is not None
         written = await self._client.apply(resource, step.body, force=known_ours)
@@ -121,7 +121,7 @@ class Writer:
             store.deleted(key.namespace, step.ref.name, step.uid)
 
 
-def _not_writable(found: JsonObject, uid: str) -> StepFailure | None:
+def not_writable(found: JsonObject, uid: str) -> StepFailure | None:
     """Return why an object under the name of a generated one can't be written, None if it is this policy's."""
     owner = controller_of(found)
     if owner is None or owner.get("uid") != uid:

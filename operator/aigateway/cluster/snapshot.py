@@ -1,0 +1,162 @@
+"""One look at the cluster, without watching it: the same parsing and the same world as the running operator's.
+
+The command line uses it for ``plan`` and ``explain``.  Where objects come from (an API server, files) is the caller's
+choice; what they mean is :mod:`aigateway.cluster.world`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Protocol
+
+from aigateway.api.administrator import Administrator
+from aigateway.api.resolved import PolicyKey
+from aigateway.cluster.client import ApiError, JsonObject, Listing
+from aigateway.cluster.reflector import Sink
+from aigateway.cluster.resources import (
+    CHILD_SELECTOR,
+    CHILDREN,
+    ENDPOINT_SLICES,
+    POLICIES,
+    SERVICES,
+    WORKLOADS,
+    Resource,
+)
+from aigateway.cluster.world import Presence, World
+from aigateway.core.observation import ChildKind, ChildRef
+from aigateway.core.status import timestamp
+
+NEW_UID = "(set when the policy is created)"
+"""The uid of a policy that is not in the cluster."""
+
+_LONG_AGO = 0.0
+"""Since when endpoints are as they are: one look cannot tell, so readiness counts as settled."""
+
+
+class Api(Protocol):
+    """Where objects are read: :class:`aigateway.cluster.client.Client`, or files."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+        """Return one object, None where it does not exist."""
+
+    async def kinds(self, resource: Resource) -> frozenset[str]:
+        """Return the plurals that the resource's group and version serves."""
+
+    def pages(self, resource: Resource, namespace: str | None, selector: str) -> AsyncIterator[Listing]:
+        """Yield a collection page by page."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What was seen.  ``world`` holds the policies as they are proposed, ``stored`` as they are in the cluster.
+
+    ``unseen`` says what could not be looked at and is not taken into account.
+    """
+
+    api: Api
+    world: World
+    stored: dict[PolicyKey, JsonObject] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
+    _originals: dict[tuple[str, ChildRef], JsonObject] = field(default_factory=dict)
+
+    async def child(self, namespace: str, ref: ChildRef) -> JsonObject | None:
+        """Return the whole object under the name of a generated one, read on its own where no list held it."""
+        known = self._originals.get((namespace, ref))
+        return known or await self.api.get(CHILDREN[ref.kind], namespace, ref.name)
+
+    async def fill(self, namespaces: frozenset[str]) -> None:
+        """Read everything that decisions about the policies of these namespaces look at."""
+        for kind in ChildKind:
+            await self._read_children(kind, namespaces)
+        for namespace in sorted(namespaces):
+            await self._read_referents(namespace)
+        for raw in await self._everywhere(POLICIES, namespaces):
+            self.stored[key_of(raw)] = raw
+
+    async def _read_children(self, kind: ChildKind, namespaces: frozenset[str]) -> None:
+        resource = CHILDREN[kind]
+        if resource.plural not in await self.api.kinds(resource):
+            self.world.set_presence(kind, Presence.ABSENT)
+            return
+        if kind is ChildKind.SCALED_OBJECT:
+            found = [raw for place in namespaces for raw in await self._list(resource, place, CHILD_SELECTOR)]
+        else:
+            # What others route or configure in other namespaces can be in a policy's way.
+            found = await self._everywhere(resource, namespaces)
+        for raw in found:
+            self.world.children[kind].put(raw)
+            self._originals[raw["metadata"]["namespace"], ChildRef(kind, raw["metadata"]["name"])] = raw
+        self.world.set_presence(kind, Presence.SYNCED)
+
+    async def _read_referents(self, namespace: str) -> None:
+        world = self.world
+        stores: dict[Resource, Sink] = {
+            SERVICES: world.services,
+            ENDPOINT_SLICES: world.slices,
+            **{WORKLOADS[kind]: store for kind, store in world.workloads.items()},
+        }
+        for resource, store in stores.items():
+            for raw in await self._list(resource, namespace):
+                store.put(raw)
+        world.namespace_is_synced(namespace)
+
+    async def _everywhere(self, resource: Resource, namespaces: frozenset[str]) -> list[JsonObject]:
+        """Return the objects of all namespaces, or of these alone where no more may be seen."""
+        try:
+            return await self._list(resource, None)
+        except ApiError as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+        self.unseen.append(f"{resource.label} of other namespaces may not be listed; what they claim is not known")
+        return [raw for namespace in sorted(namespaces) for raw in await self._list(resource, namespace)]
+
+    async def _list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[JsonObject]:
+        return [raw async for page in self.api.pages(resource, namespace, selector) for raw in page.items]
+
+
+async def take(
+    api: Api,
+    administrator: Administrator,
+    namespaces: Iterable[str],
+    proposed: Iterable[JsonObject] = (),
+    now: float = 0.0,
+) -> Snapshot:
+    """Look at the cluster as the operator would see it if the ``proposed`` policies were applied now.
+
+    ``namespaces`` are looked at beside those of the proposed policies.
+
+    Raises:
+        ApiError: something that must be known could not be read.
+    """
+    proposed = tuple(proposed)
+    snapshot = Snapshot(api, World(administrator, now=lambda: _LONG_AGO, wake=lambda _: None))
+    await snapshot.fill(frozenset(namespaces) | {key_of(raw).namespace for raw in proposed})
+    merged: Mapping[PolicyKey, JsonObject] = {
+        **snapshot.stored,
+        **{key_of(raw): as_applied(raw, snapshot.stored.get(key_of(raw)), now) for raw in proposed},
+    }
+    for raw in merged.values():
+        snapshot.world.policies.put(raw)
+    snapshot.world.policies_are_synced()
+    return snapshot
+
+
+def key_of(raw: JsonObject) -> PolicyKey:
+    """Return namespace and name of a policy."""
+    return PolicyKey(raw["metadata"]["namespace"], raw["metadata"]["name"])
+
+
+def as_applied(raw: JsonObject, stored: JsonObject | None, now: float) -> JsonObject:
+    """Return a policy from a file as the API server would have it: with the identity and status of the stored one."""
+    status: JsonObject = {}
+    metadata = raw["metadata"]
+    if stored is None:
+        created = {"uid": NEW_UID, "resourceVersion": "0", "generation": 1, "creationTimestamp": timestamp(now)}
+        metadata = {**metadata, **created}
+    else:
+        changed = stored.get("spec") != raw.get("spec")
+        metadata = {**stored["metadata"], "generation": stored["metadata"].get("generation", 0) + changed}
+        status = stored.get("status") or {}
+    return {**raw, "metadata": metadata, "status": status}
