@@ -46,7 +46,18 @@ RULES: list[dict[str, list[str]]] = [
     {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["list", "watch"]},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
 ]
-"""What the operator needs, and nothing more."""
+"""What the operator needs everywhere, and nothing more."""
+LEASE = "aigateway-operator"
+OWN_RULES: list[dict[str, list[str]]] = [
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [LEASE],
+        "verbs": ["get", "update"],
+    },
+]
+"""What it needs in its own namespace besides, where several replicas run."""
 
 
 def install(cluster: Cluster) -> Path:
@@ -58,19 +69,22 @@ def install(cluster: Cluster) -> Path:
 
 
 def _account() -> list[Manifest]:
-    group = "rbac.authorization.k8s.io"
-    role = {"apiGroup": group, "kind": "ClusterRole", "name": ACCOUNT}
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}},
-        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": ACCOUNT}, "rules": RULES},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": ACCOUNT},
-            "roleRef": role,
-            "subjects": [subject],
-        },
+        *_granted("ClusterRole", {"name": ACCOUNT}, RULES),
+        *_granted("Role", {"name": ACCOUNT, "namespace": NAMESPACE}, OWN_RULES),
+    ]
+
+
+def _granted(kind: str, metadata: dict[str, str], rules: list[dict[str, list[str]]]) -> list[Manifest]:
+    """Return a role and its binding to the operator's account."""
+    group = "rbac.authorization.k8s.io"
+    common = {"apiVersion": f"{group}/v1", "metadata": metadata}
+    role = {"apiGroup": group, "kind": kind, "name": ACCOUNT}
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
+    return [
+        {**common, "kind": kind, "rules": rules},
+        {**common, "kind": f"{kind}Binding", "roleRef": role, "subjects": [subject]},
     ]
 
 
@@ -87,13 +101,14 @@ class OperatorProcess:
     """``with OperatorProcess(kubeconfig, log) as operator``: running and ready inside the block.
 
     ``settings`` are flags without dashes, as ``{"default-gateway": "istio-system/ai-gateway"}``; the log file is kept.
-    Without ``leader-election`` among them it leads alone.
+    Without ``leader-election`` among them it leads alone.  ``host`` is the host name that it believes to be on.
     """
 
     kubeconfig: Path
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
     module: str = "aigateway"
+    host: str = "operator"
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -128,7 +143,8 @@ class OperatorProcess:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module, "run", *words],
-                env={name: value for name, value in os.environ.items() if not name.startswith("AIGATEWAY_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("AIGATEWAY_")}
+                | {"HOSTNAME": self.host},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -152,6 +168,18 @@ class OperatorProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait(timeout=5)
+
+    def exit_code(self, within: float) -> int:
+        """Wait until the operator has ended by itself; return its exit code."""
+        if self._process is None:
+            raise AssertionError("the operator was not started")
+        code = self._process.wait(timeout=within)
+        self._process = None
+        return code
+
+    def leads(self) -> bool:
+        """Return whether this replica says that it leads."""
+        return self.metric("aigateway_leader") == 1
 
     def restart(self) -> None:
         """Stop and start again."""
@@ -194,6 +222,8 @@ class Request:
     resource: str
     name: str
     code: int
+    namespace: str = ""
+    agent: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,7 +259,14 @@ class Audit:
 def _request(entry: dict[str, Any]) -> Request:
     target = entry.get("objectRef") or {}
     resource = "/".join(part for part in (target.get("resource", ""), target.get("subresource", "")) if part)
-    return Request(entry["verb"], resource, target.get("name", ""), entry["responseStatus"]["code"])
+    return Request(
+        entry["verb"],
+        resource,
+        target.get("name", ""),
+        entry["responseStatus"]["code"],
+        target.get("namespace", ""),
+        entry.get("userAgent", ""),
+    )
 
 
 def quiet(audit: Audit, seconds: float = 1.5, within: float = 30) -> None:
