@@ -58,6 +58,8 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; what the cluster refuses is said in a sentence and ends it with code 1."""
     try:
         return asyncio.run(work)
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough; click ends quietly
     except (ApiError, AccessError, OSError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -17,10 +17,12 @@ from aigateway import __version__
 COMMANDS = {
     "completion": "Print the completion script of a shell.",
     "crd": "Print the CustomResourceDefinition of policies.",
+    "explain": "Explain every decision about policies: weights, routes, retries, scaling, objects.",
     "lint": "Print every mistake in policy files, with its line, field and remedy.",
     "plan": "Show what would change if policy files were applied.",
     "render": "Print the objects that policies become, assuming that all they name exists.",
     "run": "Run the operator.",
+    "status": "Show policies: whether they are ready, weights, replicas, scaling.",
 }
 """Each command with its help in a line; it is the attribute of its own name in a module of its own name."""
 

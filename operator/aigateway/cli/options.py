@@ -87,20 +87,23 @@ def administrator_options() -> Decorator:
     )
 
 
-def file_options(*, required: bool) -> Decorator:
-    """Declare ``files`` (``-f``, repeatable) and ``more``: the files behind the first of ``-f *.yaml``."""
-    return _stacked(
-        click.option(
-            "-f",
-            "--filename",
-            "files",
-            type=click.File(encoding="utf-8"),
-            multiple=True,
-            required=required,
-            help="Policy file, - for stdin; may be repeated.",
-        ),
-        click.argument("more", nargs=-1, type=click.File(encoding="utf-8"), metavar="[FILE]..."),
+def file_option(*, required: bool) -> Decorator:
+    """Declare ``files``: ``-f``, repeatable."""
+    return click.option(
+        "-f",
+        "--filename",
+        "files",
+        type=click.File(encoding="utf-8"),
+        multiple=True,
+        required=required,
+        help="Policy file, - for stdin; may be repeated.",
     )
+
+
+def file_options(*, required: bool) -> Decorator:
+    """Declare ``files`` and ``more``: the files behind the first of ``-f *.yaml``."""
+    more = click.argument("more", nargs=-1, type=click.File(encoding="utf-8"), metavar="[FILE]...")
+    return _stacked(file_option(required=required), more)
 
 
 def output_option(*formats: str) -> Decorator:

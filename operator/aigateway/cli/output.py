@@ -68,7 +68,7 @@ def show(*renderables: RenderableType) -> None:
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 (see above)
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False, emoji=False)
         for renderable in renderables:
             console.print(renderable)
     else:
@@ -79,7 +79,7 @@ def as_text(*renderables: RenderableType) -> str:
     """Return what :func:`show` prints where there is no terminal."""
     from rich.console import Console  # noqa: PLC0415 (see above)
 
-    console = Console(file=StringIO(), width=_WIDE, color_system=None, highlight=False)
+    console = Console(file=StringIO(), width=_WIDE, color_system=None, highlight=False, markup=False, emoji=False)
     for renderable in renderables:
         console.print(renderable)
     written = cast("StringIO", console.file).getvalue()

@@ -22,11 +22,8 @@ from aigateway.cli.options import (
 )
 from aigateway.cli.output import print_view
 from aigateway.cli.printers.plan import renderables, summary
-from aigateway.cli.prospect import Prospect, foresee
+from aigateway.cli.prospect import look
 from aigateway.cli.views.plan import plan_view
-from aigateway.cluster.client import JsonObject
-from aigateway.cluster.snapshot import key_of, take
-from aigateway.settings import Settings
 
 _DIFFERENCE = 2
 
@@ -76,30 +73,14 @@ def plan(
     settings = settings_of(options)
     place = namespace_of(settings, namespace, observed)
     policies = [document.value for document in read_policies((*files, *more), place)]
-    prospects = run_to_end(_look(settings, observed, place, policies))
+    prospects = run_to_end(look(opened(settings, observed, place), settings.administrator, policies, (), time.time()))
     view = plan_view(prospects)
     print_view(view, output, *renderables(view))
     click.echo(summary(view), err=True)
-    hint_at_settings(settings, {condition["reason"] for p in prospects for condition in p.report.status["conditions"]})
+    hint_at_settings(
+        settings, {item["reason"] for prospect in prospects for item in prospect.report.status["conditions"]}
+    )
     if any(policy.problems for policy in view.policies):
         raise SystemExit(1)
     if any(policy.differs for policy in view.policies):
         raise SystemExit(_DIFFERENCE)
-
-
-async def _look(
-    settings: Settings, observed: tuple[TextIO, ...], namespace: str, policies: list[JsonObject]
-) -> list[Prospect]:
-    now = time.time()
-    async with opened(settings, observed, namespace) as api:
-        snapshot = await take(api, settings.administrator, (), policies, now)
-        found = []
-        for key in dict.fromkeys(map(key_of, policies)):
-            prospect = await foresee(snapshot, key, settings.administrator, now)
-            if prospect is None:
-                message = f"policy {key} is being deleted; apply it again when it is gone"
-                raise click.ClickException(message)
-            found.append(prospect)
-    for text in snapshot.unseen:
-        click.echo(f"note: {text}", err=True)
-    return found

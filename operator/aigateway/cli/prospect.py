@@ -6,13 +6,17 @@ object is there under that name?) is read ahead here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+
+import click
 
 from aigateway.api.administrator import Administrator
 from aigateway.api.problems import Rejection
 from aigateway.api.resolved import PolicyKey, ResolvedPolicy
 from aigateway.cluster.client import JsonObject
-from aigateway.cluster.snapshot import Snapshot
+from aigateway.cluster.snapshot import Api, Snapshot, key_of, take
 from aigateway.cluster.writer import not_writable
 from aigateway.core.observation import Json, Observation
 from aigateway.core.outcome import Apply, Outcome, Report, Step, StepFailure, StepResult
@@ -45,6 +49,35 @@ class Prospect:
     outcome: Outcome
     steps: tuple[Foreseen, ...]
     report: Report
+
+
+async def look(
+    source: AbstractAsyncContextManager[Api],
+    administrator: Administrator,
+    proposed: Sequence[JsonObject],
+    keys: Sequence[PolicyKey],
+    now: float,
+) -> list[Prospect]:
+    """Take one look and return the prospects of the ``proposed`` policies and of those that are there under ``keys``.
+
+    What could not be seen is said on stderr.
+
+    Raises:
+        ClickException: a policy is not there, or is being deleted.
+    """
+    async with source as api:
+        snapshot = await take(api, administrator, {key.namespace for key in keys}, proposed, now)
+        found = []
+        for key in dict.fromkeys([*map(key_of, proposed), *keys]):
+            prospect = await foresee(snapshot, key, administrator, now)
+            if prospect is None:
+                what = "is being deleted" if key in snapshot.stored else "does not exist"
+                message = f"policy {key} {what}"
+                raise click.ClickException(message)
+            found.append(prospect)
+    for text in snapshot.unseen:
+        click.echo(f"note: {text}", err=True)
+    return found
 
 
 async def foresee(snapshot: Snapshot, key: PolicyKey, administrator: Administrator, now: float) -> Prospect | None:

@@ -93,7 +93,7 @@ def _policy(prospect: Prospect) -> PolicyPlan:
     return PolicyPlan(
         policy=str(prospect.key),
         applied=None if rejected else _applied(prospect),
-        changes=tuple(map(_change, prospect.steps)),
+        changes=tuple(map(change_of, prospect.steps)),
         problems=tuple(map(str, prospect.policy.problems)) if isinstance(prospect.policy, Rejection) else (),
         weights=status.get("weights", ""),
         weights_before=stored.get("weights", ""),
@@ -119,7 +119,8 @@ def _spec_only(policy: Any) -> dict[str, Any]:  # noqa: ANN401 (a JSON object)
     return {"spec": policy.get("spec")}
 
 
-def _change(step: Foreseen) -> Change:
+def change_of(step: Foreseen) -> Change:
+    """Return what a step does to its object."""
     ref = step.step.ref
     before = without_bookkeeping(step.live) if step.live else None
     after = without_bookkeeping(after_apply(step.live, step.step.body)) if isinstance(step.step, Apply) else None
