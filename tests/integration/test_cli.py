@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -247,3 +248,94 @@ def test_a_foreign_object_blocks_the_plan(
 
     assert ["blocked"] == [item["action"] for item in plan["changes"]]
     assert ("Programmed", "False", "NameTaken") in conditions(plan["conditions"])
+
+
+def test_status_and_explain_tell_what_is_in_effect(
+    stack: Stack, cluster: Cluster, namespace: str, model: Deploy, cli: CommandLine, operator: OperatorProcess
+) -> None:
+    """Both read the real status: the table, the verdict for scripts, and every decision with its inputs."""
+    policy = two_versions(namespace)
+    deploy_for(policy, cluster, model)
+    cluster.apply(policy)
+    assert "NotObserved" in cli("status", "--exit-code", expect=1)
+    with operator:
+        settle(stack, cluster, policy)
+
+    rows = [line.split() for line in cli("status", "--exit-code").splitlines()]
+    explained = json.loads(cli("explain", "recommendation", "-o", "json"))["policies"][0]
+
+    assert ["recommendation", "True", "Ready", "v1=80,v2=20", "v1=1/1,v2=1/1", "NotRequested"] == rows[1][:6]
+    assert ["v1", "up", "AsSpecified", "80", "%", "1/1"] == rows[2]
+    assert [] == explained["expected"]
+    assert {("v1", 80, 80, 1), ("v2", 20, 20, 1)} == {
+        (item["name"], item["weight"], item["inEffect"], item["endpoints"]) for item in explained["backends"]
+    }
+    assert {"in place"} == {item["state"] for item in explained["objects"]}
+    assert 3 == len(explained["objects"])
+    cli("explain", "nobody", expect=1)
+    cli("status", "nobody", expect=1)
+
+
+def test_status_follows_changes(
+    cluster: Cluster, kubeconfig: Path, namespace: str, model: Deploy, operator: OperatorProcess
+) -> None:
+    """Without a terminal every change is a line, until Ctrl-C, which is no failure."""
+    assert kubeconfig.exists()
+    policy = two_versions(namespace)
+    deploy_for(policy, cluster, model)
+    words = [sys.executable, "-u", "-m", "aigateway", "status", "-w", "-n", namespace]
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    with subprocess.Popen(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as following, operator:
+        assert following.stdout is not None
+        cluster.apply(policy)
+        begun = following.stdout.readline().split()
+        while (line := following.stdout.readline().split())[2] != "True":
+            begun = line
+        following.send_signal(signal.SIGINT)
+
+        assert 0 == following.wait(timeout=20)
+    assert [f"{namespace}/recommendation", "Unknown", "NotObserved"] == begun[1:4]
+    assert [f"{namespace}/recommendation", "True", "Ready", "v1=80,v2=20"] == line[1:5]
+
+
+def test_who_may_see_one_namespace_can_plan(cluster: Cluster, kubeconfig: Path, namespace: str, model: Deploy) -> None:
+    """Without the right to list other namespaces the plan is made, and says what it could not see."""
+    assert kubeconfig.exists()
+    policy = two_versions(namespace)
+    deploy_for(policy, cluster, model)
+    kinds = {
+        "aigateway.dev": "*",
+        "networking.istio.io": "*",
+        "keda.sh": "*",
+        "apps": "*",
+        "discovery.k8s.io": "*",
+        "": "services",
+    }
+    rules = [{"apiGroups": [group], "resources": [kind], "verbs": ["get", "list"]} for group, kind in kinds.items()]
+    group = "rbac.authorization.k8s.io"
+    metadata = {"name": "reader", "namespace": namespace}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "reader"},
+            "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}],
+        },
+    )
+    reader = cluster.service_account_kubeconfig(namespace, "reader")
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "aigateway", "plan", "-f", "-", f"--kubeconfig={reader}"],
+        cwd=ROOT,
+        input=yaml.safe_dump(policy),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 2 == ran.returncode, ran.stderr
+    assert "note: aigatewaypolicies.aigateway.dev of other namespaces may not be listed" in ran.stderr
+    assert f"{namespace}/recommendation: 3 generated objects differ" in ran.stdout
