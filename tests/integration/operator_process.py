@@ -45,6 +45,16 @@ RULES: list[dict[str, list[str]]] = [
     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
     {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["list", "watch"]},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+    {
+        "apiGroups": ["apiextensions.k8s.io"],
+        "resources": ["customresourcedefinitions"],
+        "resourceNames": [
+            "virtualservices.networking.istio.io",
+            "destinationrules.networking.istio.io",
+            "scaledobjects.keda.sh",
+        ],
+        "verbs": ["get"],
+    },
 ]
 """What the operator needs everywhere, and nothing more."""
 LEASE = "aigateway-operator"

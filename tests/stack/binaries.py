@@ -16,6 +16,7 @@ MINIMUM_GO = (1, 26, 8)
 KUBERNETES_VERSION = "v1.36.3"
 ISTIO_VERSION = "1.31.0"
 KEDA_VERSION = "2.21.0"
+HELM_VERSION = "v4.3.1"
 
 _STRIP = "-s -w"
 
@@ -123,11 +124,21 @@ MODULES: tuple[ToolModule, ...] = (
         asset_module="github.com/kedacore/keda/v2",
         assets=("config/crd/bases/*.yaml",),
     ),
+    ToolModule("helm", (Binary("helm", "helm.sh/helm/v4/cmd/helm", ("version",), HELM_VERSION),)),
+    # The oldest Istio that serves networking.istio.io/v1, for what the operator does without newer fields.
+    ToolModule(
+        "istio-api",
+        (),
+        asset_module="istio.io/api",
+        assets=("kubernetes/customresourcedefinitions.gen.yaml",),
+    ),
 )
 
 PARTS: dict[str, tuple[str, ...]] = {
     "cluster": ("etcd", "k8s", "kwok"),
     "routing": ("etcd", "k8s", "kwok", "istio"),
+    "older": ("istio-api",),
     "scaling": ("etcd", "k8s", "kwok", "prometheus", "keda"),
+    "install": ("etcd", "k8s", "kwok", "helm"),
 }
-"""The modules each part needs: routing stands on the cluster; scaling joins when its own modules are built."""
+"""The modules each part needs: all stand on the cluster; each joins when its own modules are built."""

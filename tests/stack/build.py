@@ -106,7 +106,8 @@ def ensure(names: Iterable[str], say: Say) -> Tools:
                 msg = f"not built yet: {absent}. Remedy, outside of the stack: python -m tests.stack build"
                 raise BuildError(msg)
             for number, module in enumerate(todo, 1):
-                say(f"build {number} of {len(todo)}: {', '.join(binary.name for binary in module.binaries)}")
+                names = [binary.name for binary in module.binaries] or [f"files of {module.asset_module}"]
+                say(f"build {number} of {len(todo)}: {', '.join(names)}")
                 _build(module, say)
             _drop_go_caches()
     return _collect([module for module in MODULES if module.name in wanted])
@@ -210,7 +211,7 @@ def _report(name: str, log: Path, total: int, done: threading.Event, say: Say) -
 
 def _copy_assets(module: ToolModule, into: Path) -> None:
     described = subprocess.run(
-        [find_go(), "list", "-m", "-json", module.asset_module],
+        [find_go(), "mod", "download", "-json", module.asset_module],
         cwd=TOOLS / module.name,
         env=_go_environment(),
         capture_output=True,

@@ -169,6 +169,17 @@ ALL_UNAVAILABLE = Reason(
     "AllUnavailable", "No backend has a ready endpoint; weights are kept as specified until one is ready."
 )
 
+# Fields without effect
+NOT_FOR_EVERY_METHOD = Reason("NotForEveryMethod", "The field has no effect for some methods; the message says why.")
+NOT_IN_THIS_ISTIO = Reason(
+    "NotInThisIstio",
+    "The cluster's Istio cannot do what the field asks for.",
+    "Upgrade Istio; it is picked up by itself.",
+)
+NOT_IN_THIS_KEDA = Reason(
+    "NotInThisKEDA", "The cluster's KEDA cannot do what is needed for the field.", "Upgrade KEDA."
+)
+
 # Events on what was done
 WEIGHTS_CHANGED = Reason("WeightsChanged", "Weights in effect have changed.")
 DRIFT_REPAIRED = Reason("DriftRepaired", "A generated object was changed by someone else and has been put back.")

@@ -129,7 +129,7 @@ class Client:
 
     # What callers want done -------------------------------------------------------------------------------------
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject | None:
         """Return one object, None where it does not exist."""
         try:
             return await self.call(Call("get", resource.label, "GET", resource.path(namespace, name)))

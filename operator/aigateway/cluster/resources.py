@@ -55,6 +55,8 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "Endpoint
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+
 WORKLOADS: Mapping[WorkloadKind, Resource] = {
     WorkloadKind.DEPLOYMENT: Resource("apps", "v1", "deployments", "Deployment"),
     WorkloadKind.STATEFUL_SET: Resource("apps", "v1", "statefulsets", "StatefulSet"),

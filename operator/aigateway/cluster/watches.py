@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from aigateway.cluster.client import ApiError, Client
 from aigateway.cluster.reflector import Reflector, Scope, Sink
-from aigateway.cluster.resources import CHILD_SELECTOR, CHILDREN, ENDPOINT_SLICES, SERVICES, WORKLOADS
+from aigateway.cluster.resources import CHILD_SELECTOR, CHILDREN, DEFINITIONS, ENDPOINT_SLICES, SERVICES, WORKLOADS
 from aigateway.cluster.world import Presence, World
+from aigateway.core.features import lacking
 from aigateway.core.observation import ChildKind
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 FRESH_SECONDS = 150.0
 """Twice the longest silence of a healthy watch."""
 _LOOK_AGAIN_SECONDS = (20.0, 40.0)
+_COMPARE_SECONDS = (600.0, 1800.0)
+"""How often definitions are read again: Istio or KEDA may have been upgraded."""
 
 
 @dataclass(slots=True)
@@ -104,7 +107,24 @@ class Watches:
                 log.warning("whether the cluster has %s is unknown, it is asked again: %s", kinds[0], error)
                 continue
             for kind in kinds:
-                self._found(kind, present=CHILDREN[kind].plural in served)
+                present = CHILDREN[kind].plural in served
+                if present:
+                    await self._look_for_features(kind)
+                self._found(kind, present=present)
+
+    async def _look_for_features(self, kind: ChildKind) -> None:
+        """Read what the cluster's version of a kind lacks; where that can't be read, it is taken to lack nothing."""
+        resource = CHILDREN[kind]
+        try:
+            definition = await self._client.get(DEFINITIONS, None, resource.label)
+        except ApiError as error:
+            log.warning("the definition of %s cannot be read, it is taken to be up to date: %s", resource.label, error)
+            return
+        if definition is not None:
+            missing = lacking(kind, definition, resource.version)
+            self._world.set_lacking(kind, missing)
+            for feature in sorted(missing):
+                log.warning("%s lacks %s; status.skipped says where that matters", resource.label, feature)
 
     def _found(self, kind: ChildKind, *, present: bool) -> None:
         if not present:
@@ -143,10 +163,15 @@ class Watches:
             self._missing.set()
 
     async def _until_next_look(self) -> None:
-        """Wait while every kind is watched, else for about half a minute."""
+        """Wait half a minute; where every kind is watched, until one is missing, with a look at the definitions."""
         self._missing.clear()
-        if len(self._children) == len(ChildKind):
-            await self._missing.wait()
+        while len(self._children) == len(ChildKind):
+            try:
+                async with asyncio.timeout(random.uniform(*_COMPARE_SECONDS)):  # noqa: S311 (spreads load)
+                    await self._missing.wait()
+            except TimeoutError:
+                for kind in ChildKind:
+                    await self._look_for_features(kind)
         unknown = Presence.UNKNOWN in (self._world.presence[kind] for kind in ChildKind if kind not in self._children)
         delay = 1.0 if unknown else random.uniform(*_LOOK_AGAIN_SECONDS)  # noqa: S311 (spreads load)
         await asyncio.sleep(delay)

@@ -20,7 +20,16 @@ from aigateway.cluster.parse import SliceState
 from aigateway.cluster.store import Entry, Store
 from aigateway.core.foreign import rule_covers
 from aigateway.core.identity import POLICY_LABEL
-from aigateway.core.observation import ChildKind, ChildRef, ChildState, Json, Observation, ServiceState, WorkloadState
+from aigateway.core.observation import (
+    ChildKind,
+    ChildRef,
+    ChildState,
+    Feature,
+    Json,
+    Observation,
+    ServiceState,
+    WorkloadState,
+)
 
 _PARSERS = {
     ChildKind.VIRTUAL_SERVICE: parse.routing,
@@ -66,6 +75,7 @@ class World:
             kind: Store(_PARSERS[kind], self._children_changed(kind)) for kind in ChildKind
         }
         self.presence: dict[ChildKind, Presence] = dict.fromkeys(ChildKind, Presence.UNKNOWN)
+        self._lacking: dict[ChildKind, frozenset[Feature]] = {}
         self.policies_synced = False
         self._namespaces_synced: set[str] = set()
 
@@ -93,6 +103,7 @@ class World:
             status=status,
             contest=self._contests.contest(key),
             foreign_rules=self._foreign_rules(key, policy),
+            lacking=frozenset[Feature]().union(*self._lacking.values()),
         )
 
     def _services_of(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[str, ServiceState]:
@@ -175,6 +186,12 @@ class World:
         if presence is Presence.ABSENT:
             self.children[kind].clear()
         self.wake_all()
+
+    def set_lacking(self, kind: ChildKind, lacking: frozenset[Feature]) -> None:
+        """Take over what the cluster's version of a kind cannot do."""
+        if self._lacking.get(kind, frozenset()) != lacking:
+            self._lacking[kind] = lacking
+            self.wake_all()
 
     def wake_all(self) -> None:
         """Let every policy be looked at."""

@@ -50,11 +50,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """A backend that is scaled, by what, and within which bounds."""
+    """A backend that is scaled, by what, and within which bounds.
+
+    ``fallback``: KEDA can be told to keep the current replicas while metrics are missing; the autoscaler itself does so
+    only as long as KEDA answers with an error.
+    """
 
     backend: Backend
     port: int
     autoscaling: Autoscaling
+    fallback: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +84,5 @@ class Decision:
     keep: frozenset[ChildRef] = frozenset()
     because: tuple[Because, ...] = ()
     wake_at: float | None = None
+    skipped: tuple[Because, ...] = ()
     withdraw: bool = False

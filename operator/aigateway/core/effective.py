@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from aigateway.api.resolved import (
-    PROVABLY_NOT_PROCESSED,
     CPURule,
     LatencyRule,
     QueueLengthRule,
     RequestRateRule,
-    ResolvedPolicy,
     Rule,
 )
 from aigateway.api.types import format_duration
@@ -101,20 +99,7 @@ def _rule(rule: Rule) -> str:
 
 def describe_skipped(decision: Decision) -> list[Entry]:
     """Return the fields that have no effect, each with the reason."""
-    policy = decision.policy
-    if policy is None or not _per_try_without_effect(policy):
-        return []
     return [
-        {
-            "field": "timeouts.perTry",
-            "reason": "NotForEveryMethod",
-            "message": "Istio bounds an attempt only where it may be retried: with these retries.conditions, requests "
-            "with methods that are not idempotent are never retried and have no bound per attempt. Add "
-            "ConnectFailure to retries.conditions, or set timeouts.request.",
-        }
+        {"field": because.subject, "reason": str(because.reason), "message": because.message}
+        for because in decision.skipped
     ]
-
-
-def _per_try_without_effect(policy: ResolvedPolicy) -> bool:
-    bounded = policy.timeouts.per_try is not None and policy.retries.attempts > 0
-    return bounded and not PROVABLY_NOT_PROCESSED.intersection(policy.retries.conditions)

@@ -35,6 +35,13 @@ API_VERSIONS: Mapping[ChildKind, str] = {
 """The version that each kind is written in: Istio serves v1 since 1.22."""
 
 
+class Feature(StrEnum):
+    """What some supported versions lack; the values are for logs."""
+
+    RESET_BEFORE_REQUEST = "the retry condition reset-before-request (Istio 1.23)"
+    FALLBACK_BEHAVIOR = "a fallback that keeps the current replicas (KEDA 2.17)"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ChildRef:
     """A generated object, in the policy's own namespace."""
@@ -112,9 +119,9 @@ class Observation:
     """Everything that a decision may look at, besides the policy and the time.
 
     ``status`` is the policy's status as last written: the only memory there is.  ``installed`` are the kinds whose
-    CRDs the cluster has.  ``foreign_rules`` are the DestinationRules of others that proxies would apply to a Service of
-    the policy: the name of the rule by Service.  ``repairs`` are the times at which a child was put back after someone
-    had changed it, in seconds since the epoch.
+    CRDs the cluster has, ``lacking`` what those CRDs cannot do.  ``foreign_rules`` are the DestinationRules of others
+    that proxies would apply to a Service of the policy: the name of the rule by Service.  ``repairs`` are the times at
+    which a child was put back after someone had changed it, in seconds since the epoch.
     """
 
     services: Mapping[str, ServiceState] = field(default_factory=dict)
@@ -125,4 +132,5 @@ class Observation:
     status: Json = field(default_factory=dict)
     contest: Contest | None = None
     foreign_rules: Mapping[str, str] = field(default_factory=dict)
+    lacking: frozenset[Feature] = frozenset()
     repairs: Mapping[ChildRef, Sequence[float]] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from aigateway.core.decide.contention import next_repair
 from aigateway.core.decide.references import References, resolve_references
 from aigateway.core.decide.scaling import decide_scaling
 from aigateway.core.decide.split import Candidate, decide_split
+from aigateway.core.decide.support import decide_support
 from aigateway.core.decision import Because, Decision, Target, Verdict
 from aigateway.core.identity import gateway_virtual_service, mesh_virtual_service
 from aigateway.core.observation import ChildRef, Contest, Observation
@@ -73,6 +74,8 @@ def decide(
         return Decision(policy=None, verdicts=(rejected,))
     if observation.contest is not None:
         return _conflicted(observation.contest)
+    support = decide_support(policy, observation)
+    policy = support.policy
     references = resolve_references(policy, observation)
     availability = _availability(policy, observation, now)
     targets = _targets(policy, references, availability)
@@ -85,6 +88,7 @@ def decide(
         targets=targets,
         scalers=scaling.scalers,
         connected=connections.backends,
+        skipped=support.skipped,
         route_gateway=bool(policy.hosts) and routable,
         route_mesh=references.service_exists and routable,
         keep=scaling.keep | _kept_routes(policy, references, routable=routable),

@@ -27,7 +27,7 @@ from aigateway.api.reasons import (
 from aigateway.api.resolved import Backend, CPURule, ResolvedPolicy
 from aigateway.core.decision import Because, Scaler, Verdict
 from aigateway.core.identity import scaled_object
-from aigateway.core.observation import ChildKind, ChildRef, Observation
+from aigateway.core.observation import ChildKind, ChildRef, Feature, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,11 @@ def decide_scaling(
             ConditionStatus.FALSE, KEDA_NOT_INSTALLED, "the cluster has no keda.sh/v1alpha1 ScaledObject"
         )
         return Scaling((), frozenset(), problem)
+    fallback = Feature.FALLBACK_BEHAVIOR not in observation.lacking
     obstacles = {backend.name: _obstacle(backend, ports, observation, defaults) for backend in wanted}
     return Scaling(
         scalers=tuple(
-            Scaler(backend, ports[backend.name], backend.autoscaling)
+            Scaler(backend, ports[backend.name], backend.autoscaling, fallback)
             for backend in wanted
             if obstacles[backend.name] is None and backend.autoscaling is not None
         ),

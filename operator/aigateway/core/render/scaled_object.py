@@ -67,7 +67,7 @@ def _spec(policy: ResolvedPolicy, scaler: Scaler, administrator: Administrator) 
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(autoscaling)}},
         "triggers": [_trigger(rule, policy, scaler, administrator) for rule in autoscaling.rules],
     }
-    if any(not isinstance(rule, CPURule) for rule in autoscaling.rules):
+    if scaler.fallback and any(not isinstance(rule, CPURule) for rule in autoscaling.rules):
         # KEDA refuses a fallback where there is only a CPU trigger; the HPA itself holds on missing CPU metrics.
         spec["fallback"] = {
             "failureThreshold": _FAILURES_BEFORE_FALLBACK,

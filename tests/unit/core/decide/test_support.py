@@ -1,0 +1,44 @@
+"""What has no effect in a cluster, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from aigateway.api.resolved import ResolvedPolicy, RetryCondition, Timeouts
+from aigateway.core.decide.support import decide_support
+from aigateway.core.observation import Feature
+from tests.resolved import SAFE_CONDITIONS, autoscaling, backend, observed, policy, retries
+
+OLD_ISTIO = frozenset({Feature.RESET_BEFORE_REQUEST})
+OLD_KEDA = frozenset({Feature.FALLBACK_BEHAVIOR})
+SCALED = policy(backends=(backend("v1", autoscaling=autoscaling()),))
+
+
+@pytest.mark.parametrize(
+    ("of", "lacking", "expected"),
+    [
+        pytest.param(policy(), frozenset(), [], id="everything-works"),
+        pytest.param(policy(), OLD_ISTIO, [("retries.conditions", "NotInThisIstio")], id="condition-of-a-newer-istio"),
+        pytest.param(policy(retries=retries(attempts=0)), OLD_ISTIO, [], id="no-retries-lack-nothing"),
+        pytest.param(SCALED, OLD_KEDA, [("autoscaling.fallback", "NotInThisKEDA")], id="fallback-of-a-newer-keda"),
+        pytest.param(policy(), OLD_KEDA, [], id="no-scaling-lacks-nothing"),
+        pytest.param(
+            policy(timeouts=Timeouts(None, 1000), retries=retries(conditions=(RetryCondition.RESET,))),
+            frozenset(),
+            [("timeouts.perTry", "NotForEveryMethod")],
+            id="bound-that-istio-cannot-give",
+        ),
+    ],
+)
+def test_skipped(of: ResolvedPolicy, lacking: frozenset[Feature], expected: list[tuple[str, str]]) -> None:
+    """Each field without effect is named once, with its reason."""
+    support = decide_support(of, observed(of, lacking=lacking))
+
+    assert expected == [(because.subject, str(because.reason)) for because in support.skipped]
+
+
+def test_unknown_condition_is_left_out_and_the_rest_stays() -> None:
+    """An older Istio gets the conditions that it knows."""
+    support = decide_support(policy(), observed(policy(), lacking=OLD_ISTIO))
+
+    assert SAFE_CONDITIONS[:2] == support.policy.retries.conditions

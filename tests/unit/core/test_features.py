@@ -1,0 +1,57 @@
+"""What a definition's schema tells of a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aigateway.core.features import lacking
+from aigateway.core.observation import ChildKind, Feature
+
+
+def definition(spec: dict[str, Any], version: str = "v1") -> dict[str, Any]:
+    """Return a CustomResourceDefinition whose spec has these properties."""
+    schema = {"properties": {"spec": {"properties": spec}}}
+    return {"spec": {"versions": [{"name": version, "schema": {"openAPIV3Schema": schema}}]}}
+
+
+def with_timeout(**timeout: Any) -> dict[str, Any]:
+    """Return VirtualService's properties with a timeout of this schema."""
+    return {"http": {"items": {"properties": {"timeout": {"type": "string", **timeout}}}}}
+
+
+RULES = {"x-kubernetes-validations": [{"rule": "duration(self) >= duration('1ms')"}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "version", "expected"),
+    [
+        pytest.param(ChildKind.VIRTUAL_SERVICE, with_timeout(**RULES), "v1", set(), id="newer-istio"),
+        pytest.param(ChildKind.VIRTUAL_SERVICE, with_timeout(), "v1", {Feature.RESET_BEFORE_REQUEST}, id="older-istio"),
+        pytest.param(
+            ChildKind.VIRTUAL_SERVICE,
+            with_timeout(**RULES),
+            "v1beta1",
+            {Feature.RESET_BEFORE_REQUEST},
+            id="another-version-of-the-kind-says-nothing",
+        ),
+        pytest.param(ChildKind.DESTINATION_RULE, {}, "v1", set(), id="kind-without-markers"),
+        pytest.param(
+            ChildKind.SCALED_OBJECT, {"fallback": {"properties": {"behavior": {}}}}, "v1", set(), id="newer-keda"
+        ),
+        pytest.param(
+            ChildKind.SCALED_OBJECT,
+            {"fallback": {"properties": {"replicas": {}}}},
+            "v1",
+            {Feature.FALLBACK_BEHAVIOR},
+            id="older-keda",
+        ),
+        pytest.param(ChildKind.SCALED_OBJECT, {}, "v1", {Feature.FALLBACK_BEHAVIOR}, id="without-the-whole-field"),
+    ],
+)
+def test_lacking(kind: ChildKind, spec: dict[str, Any], version: str, expected: set[Feature]) -> None:
+    """Only what belongs to the kind and is not in the schema of the version that we write is lacking."""
+    found = lacking(kind, definition(spec), version if version == "v1" else "v2")
+
+    assert expected == found
