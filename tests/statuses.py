@@ -26,7 +26,6 @@ FULL: dict[str, Any] = {
             "weight": 80,
             "available": True,
             "reason": "AsSpecified",
-            "replicas": "4/4",
         }
     ],
     "effective": {

@@ -171,6 +171,9 @@ ALL_UNAVAILABLE = Reason(
 
 # Fields without effect
 NOT_FOR_EVERY_METHOD = Reason("NotForEveryMethod", "The field has no effect for some methods; the message says why.")
+NEEDS_MAX_OPEN = Reason(
+    "NeedsMaxOpen", "Without a bound on connections no request ever waits for one.", "Set spec.connectionPool.maxOpen."
+)
 NOT_IN_THIS_ISTIO = Reason(
     "NotInThisIstio",
     "The cluster's Istio cannot do what the field asks for.",

@@ -49,8 +49,6 @@ class BackendStatus(Model):
     """Whether the backend has ready endpoints (debounced)."""
     reason: Word | None = None
     """Why the weight is what it is."""
-    replicas: Word | None = None
-    """Ready and wanted replicas of the workload, as ready/wanted."""
 
 
 class ScalingStatus(Model):

@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from aigateway.api.reasons import NOT_FOR_EVERY_METHOD, NOT_IN_THIS_ISTIO, NOT_IN_THIS_KEDA
-from aigateway.api.resolved import PROVABLY_NOT_PROCESSED, CPURule, ResolvedPolicy, RetryCondition
+from aigateway.api.reasons import NEEDS_MAX_OPEN, NOT_FOR_EVERY_METHOD, NOT_IN_THIS_ISTIO, NOT_IN_THIS_KEDA
+from aigateway.api.resolved import (
+    PROVABLY_NOT_PROCESSED,
+    CPURule,
+    QueueLengthRule,
+    ResolvedPolicy,
+    RetryCondition,
+    Rule,
+)
 from aigateway.core.decision import Because
 from aigateway.core.observation import Feature, Observation
 
@@ -38,6 +45,9 @@ def _skipped(policy: ResolvedPolicy, supported: ResolvedPolicy, observation: Obs
         yield Because("retries.conditions", NOT_IN_THIS_ISTIO, message)
     if _per_try_without_effect(supported):
         yield Because("timeouts.perTry", NOT_FOR_EVERY_METHOD, _PER_TRY)
+    if _nothing_ever_waits(policy):
+        message = "Envoy opens a connection for every request, so none waits: set connectionPool.maxOpen"
+        yield Because("autoscaling.rules[QueueLength]", NEEDS_MAX_OPEN, message)
     if Feature.FALLBACK_BEHAVIOR in observation.lacking and _asks_prometheus(policy):
         message = "KEDA before 2.17 can't fall back to the current replicas; the autoscaler itself holds them"
         yield Because("autoscaling.fallback", NOT_IN_THIS_KEDA, message)
@@ -55,6 +65,14 @@ def _per_try_without_effect(policy: ResolvedPolicy) -> bool:
     return bounded and not PROVABLY_NOT_PROCESSED.intersection(policy.retries.conditions)
 
 
+def _nothing_ever_waits(policy: ResolvedPolicy) -> bool:
+    bounded = policy.connection_pool is not None and policy.connection_pool.max_open is not None
+    return not bounded and any(isinstance(rule, QueueLengthRule) for rule in _rules(policy))
+
+
 def _asks_prometheus(policy: ResolvedPolicy) -> bool:
-    rules = [rule for backend in policy.backends if backend.autoscaling for rule in backend.autoscaling.rules]
-    return any(not isinstance(rule, CPURule) for rule in rules)
+    return any(not isinstance(rule, CPURule) for rule in _rules(policy))
+
+
+def _rules(policy: ResolvedPolicy) -> list[Rule]:
+    return [rule for backend in policy.backends if backend.autoscaling for rule in backend.autoscaling.rules]

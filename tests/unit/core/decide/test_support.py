@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from aigateway.api.resolved import ResolvedPolicy, RetryCondition, Timeouts
+from aigateway.api.resolved import ConnectionPool, QueueLengthRule, ResolvedPolicy, RetryCondition, Timeouts
 from aigateway.core.decide.support import decide_support
 from aigateway.core.observation import Feature
 from tests.resolved import SAFE_CONDITIONS, autoscaling, backend, observed, policy, retries
 
 OLD_ISTIO = frozenset({Feature.RESET_BEFORE_REQUEST})
 OLD_KEDA = frozenset({Feature.FALLBACK_BEHAVIOR})
+QUEUED = policy(backends=(backend("v1", autoscaling=autoscaling(QueueLengthRule(10))),))
 SCALED = policy(backends=(backend("v1", autoscaling=autoscaling()),))
 
 
@@ -21,6 +24,15 @@ SCALED = policy(backends=(backend("v1", autoscaling=autoscaling()),))
         pytest.param(policy(), OLD_ISTIO, [("retries.conditions", "NotInThisIstio")], id="condition-of-a-newer-istio"),
         pytest.param(policy(retries=retries(attempts=0)), OLD_ISTIO, [], id="no-retries-lack-nothing"),
         pytest.param(SCALED, OLD_KEDA, [("autoscaling.fallback", "NotInThisKEDA")], id="fallback-of-a-newer-keda"),
+        pytest.param(
+            QUEUED, frozenset(), [("autoscaling.rules[QueueLength]", "NeedsMaxOpen")], id="nothing-ever-waits"
+        ),
+        pytest.param(
+            dataclasses.replace(QUEUED, connection_pool=ConnectionPool(50, None, None, None)),
+            frozenset(),
+            [],
+            id="requests-wait-for-a-bounded-pool",
+        ),
         pytest.param(policy(), OLD_KEDA, [], id="no-scaling-lacks-nothing"),
         pytest.param(
             policy(timeouts=Timeouts(None, 1000), retries=retries(conditions=(RetryCondition.RESET,))),
