@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.syntax import Syntax
 
-from tests.stack import preflight
+from tests.stack import external, preflight
 from tests.stack.binaries import PARTS
 from tests.stack.build import missing
 
@@ -27,6 +27,9 @@ STACK = [sys.executable, "-m", "tests.stack"]
 def main() -> int:
     """Return the exit code of the show."""
     console = Console(highlight=False)
+    if external.is_chosen():
+        _introduce(console)
+        return subprocess.call([sys.executable, "-m", "tests.demo.show"], cwd=ROOT)
     needed = missing([module for part in PARTS for module in PARTS[part]])
     problems = preflight.problems(building=bool(needed))
     for problem in problems:
