@@ -365,7 +365,8 @@ def test_restarting_the_policy_watch_disturbs_nothing(
     model("llm-v1")
     log = stack.processes.logs / f"operator-{namespace}.log"
     with OperatorProcess(kubeconfig, log, settings, module="tests.integration.restartable_operator") as operator:
-        cluster.apply(policy(namespace, backends=one_backend()), policy(namespace, "gone", backends=one_backend()))
+        cluster.apply(policy(namespace, backends=one_backend()))
+        cluster.apply(policy(namespace, "gone", hosts=["gone.example.com"], backends=one_backend("gone")))
         wait_ready(cluster, namespace)
         operator.send_signal(signal.SIGUSR1)
         eventually(lambda: "the policy watch is being started" in operator.probe("readyz")[1], every=0.01)

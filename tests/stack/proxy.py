@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Self
 
 _CHUNK = 2**16
+_GAP_SECONDS = 1.0
+"""Between what was held back and what its sender sent after it: time enough for the receiver to act on the first."""
 
 
 class Proxy:
@@ -98,9 +100,11 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, passes
     try:
         with contextlib.suppress(OSError):
             while data := await source.read(_CHUNK):
+                held = not passes.is_set()
                 await passes.wait()
                 sink.write(data)
                 await sink.drain()
+                await asyncio.sleep(_GAP_SECONDS if held else 0)
             await passes.wait()
     finally:
         sink.close()

@@ -88,15 +88,16 @@ class Writer:
         return self._world.policies.get(policy.namespace, policy.name) or policy
 
     async def _apply(self, key: PolicyKey, uid: str, step: Apply) -> Trouble | None:
-        resource = CHILDREN[step.ref.kind]
-        known_ours = step.exists
-        if not step.exists:
+        resource, store = CHILDREN[step.ref.kind], self._world.children[step.ref.kind]
+        known = store.get(key.namespace, step.ref.name) if step.exists else None
+        version = str(known.resource_version) if known else None
+        if known is None:
             found = await self._client.get(resource, key.namespace, step.ref.name)
             if found is not None and (refused := not_writable(found, uid)) is not None:
                 return Trouble(refused)
-            known_ours = found is not None
-        written = await self._client.apply(resource, step.body, force=known_ours)
-        self._world.children[step.ref.kind].put(written)
+            version = found["metadata"]["resourceVersion"] if found else None
+        written = await self._client.apply(resource, _onto(step.body, version), force=version is not None)
+        store.put(written)
         log.info("wrote %s of policy %s%s", step.ref, key, ", which someone had changed" if step.drift else "")
         return None
 
@@ -119,6 +120,14 @@ class Writer:
             store.put(left)  # a finalizer holds it: it is gone when the watch says so
         else:
             store.deleted(key.namespace, step.ref.name, step.uid)
+
+
+def _onto(body: Json, version: str | None) -> Json:
+    """Return what to apply so that it is refused unless the object is in this state; None: it is not there.
+
+    Otherwise a request that the network has held back could undo what the next leader wrote.
+    """
+    return body if version is None else {**body, "metadata": {**body["metadata"], "resourceVersion": version}}
 
 
 def not_writable(found: JsonObject, uid: str) -> StepFailure | None:

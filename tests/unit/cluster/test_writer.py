@@ -58,10 +58,24 @@ def test_a_new_object_is_read_before_it_is_written(tmp_path: Path) -> None:
 def test_a_known_object_of_ours_is_written_without_a_read(tmp_path: Path) -> None:
     """What the cache knows to be ours costs one request."""
 
-    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
-        fake.put(RESOURCE, REF.name, metadata=OURS)
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        world.children[REF.kind].put(fake.put(RESOURCE, REF.name, metadata=OURS))
         assert await writer.take(KEY, UID, step(exists=True)) is None
         assert ["PATCH"] == [method for method, _ in fake.requests]
+
+    write(scenario, tmp_path)
+
+
+def test_a_known_object_that_has_moved_on_is_looked_at_again(tmp_path: Path) -> None:
+    """What someone wrote since the cache saw the object, as the next leader may have, is not overwritten unseen."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        world.children[REF.kind].put(fake.put(RESOURCE, REF.name, metadata=OURS))
+        fake.put(RESOURCE, REF.name, metadata=OURS, spec={"hosts": ["b"]})
+        before = fake.version
+        with pytest.raises(Conflict):
+            await writer.take(KEY, UID, step(exists=True))
+        assert before == fake.version
 
     write(scenario, tmp_path)
 
