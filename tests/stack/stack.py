@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,6 +57,8 @@ class Stack:
     """It scrapes the proxies (part ``scaling``)."""
     cpu: MetricsApi
     """How much CPU pods use, as tests say (part ``scaling``)."""
+    helm: Path
+    """The program that installs charts (part ``install``)."""
 
     def __init__(self, parts: Iterable[str] = tuple(PARTS), say: Say = say_plainly) -> None:
         """Remember the parts to start; nothing runs before :meth:`__enter__`."""
@@ -100,18 +102,23 @@ class Stack:
                 self._say(f"stack: {part} is up after {time.monotonic() - began:.1f} s")
 
     def _start(self, part: str) -> None:
+        starts: dict[str, Callable[[Tools], None]] = {
+            "cluster": self._start_cluster,
+            "routing": self._start_routing,
+            "scaling": self._start_scaling,
+            "install": self._find_helm,
+        }
         tools = ensure(PARTS[part], self._say)
-        if part == "cluster":
-            self._start_cluster(tools)
-        elif part == "routing":
-            self._start_routing(tools)
-        else:
-            self._start_scaling(tools)
+        if part in starts:  # a part of files alone starts nothing
+            starts[part](tools)
 
     def _start_cluster(self, tools: Tools) -> None:
         self._plane = ControlPlane(tools, self.processes, self.pki, self.folder)
         self.audit_log = self._plane.audit_log
         self.cluster = self._plane.start()
+
+    def _find_helm(self, tools: Tools) -> None:
+        self.helm = tools.path("helm")
 
     def _start_routing(self, tools: Tools) -> None:
         istio = Istio(tools, self.processes, self.pki, self.cluster, self.folder)
