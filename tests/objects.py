@@ -77,6 +77,17 @@ def virtual_service(name: str, **changes: Any) -> Object:
     }
 
 
+def destination_rule(name: str, host: str) -> Object:
+    """Return a DestinationRule that somebody wrote by hand with kubectl."""
+    metadata = {"name": name, "namespace": NAMESPACE, "uid": "3", "resourceVersion": "6", "creationTimestamp": CREATED}
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": metadata | {"managedFields": [{"manager": "kubectl"}]},
+        "spec": {"host": host},
+    }
+
+
 def observed() -> list[Object]:
     """Return everything that :func:`policy` names: v1 has two ready endpoints, v2 has none."""
     return [
