@@ -58,7 +58,7 @@ upgrade: lock ## Raise every locked version to the newest that pyproject.toml al
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and build results (the stack's binaries stay in the user's cache)
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
-	find operator tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find operator tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ## Checking and changing the source ----------------------------------------------------------------------------------
 
@@ -75,8 +75,9 @@ format: $(VENV) ## Format the source and apply the safe style fixes
 	$(VENV)/bin/ruff format
 
 .PHONY: generate
-generate: $(VENV) ## Write the CRD and the reference pages anew from the API models
+generate: $(VENV) ## Write the CRD, reference pages, chart and manifests anew from the API models and values.yaml
 	$(PY) -m aigateway.api.generate
+	$(PY) -m tools.chart
 
 ## Tests -------------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The real operator as a process of its own, started by a test against the stack and stopped by its id.
 
-It acts as its own ServiceAccount, with exactly the rights in :data:`RULES`, so that the apiserver's audit log tells its
-requests from everybody else's.
+It acts as its own ServiceAccount, with exactly the rights that ``manifests/install`` (made from the chart) gives it, so
+that the apiserver's audit log tells its requests from everybody else's.
 """
 
 from __future__ import annotations
@@ -21,81 +21,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.stack.cluster import Cluster, Manifest
-from tests.stack.services import namespace_manifest
+from tests.stack.cluster import Cluster, Manifest, load_all
 from tests.stack.waiting import eventually
 
 NAMESPACE = "aigateway-system"
 ACCOUNT = "aigateway-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 ROOT = Path(__file__).resolve().parents[2]
-CRD = ROOT / "crds" / "aigateway.dev_aigatewaypolicies.yaml"
-
-_CHILD_VERBS = ["get", "list", "watch", "create", "patch", "delete"]
-RULES: list[dict[str, list[str]]] = [
-    {"apiGroups": ["aigateway.dev"], "resources": ["aigatewaypolicies"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["aigateway.dev"], "resources": ["aigatewaypolicies/status"], "verbs": ["patch"]},
-    {
-        "apiGroups": ["networking.istio.io"],
-        "resources": ["virtualservices", "destinationrules"],
-        "verbs": _CHILD_VERBS,
-    },
-    {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": _CHILD_VERBS},
-    {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
-    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-    {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["list", "watch"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-    {
-        "apiGroups": ["apiextensions.k8s.io"],
-        "resources": ["customresourcedefinitions"],
-        "resourceNames": [
-            "virtualservices.networking.istio.io",
-            "destinationrules.networking.istio.io",
-            "scaledobjects.keda.sh",
-        ],
-        "verbs": ["get"],
-    },
-]
-"""What the operator needs everywhere, and nothing more."""
+MANIFESTS = ROOT / "manifests" / "install"
 LEASE = "aigateway-operator"
-OWN_RULES: list[dict[str, list[str]]] = [
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
-    {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
-        "resourceNames": [LEASE],
-        "verbs": ["get", "update"],
-    },
-]
-"""What it needs in its own namespace besides, where several replicas run."""
+_ACCOUNT_KINDS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 
 
 def install(cluster: Cluster) -> Path:
     """Install the policies' definition and the operator's account; return a kubeconfig that acts as it."""
-    cluster.apply_file(CRD)
-    cluster.apply(namespace_manifest(NAMESPACE), *_account())
+    cluster.apply_file(MANIFESTS / "crd.yaml")
+    cluster.apply_file(MANIFESTS / "namespace.yaml")
+    cluster.apply(*account())
     eventually(lambda: cluster.find("ServiceAccount", ACCOUNT, NAMESPACE), "the operator's account exists")
     return cluster.service_account_kubeconfig(NAMESPACE, ACCOUNT)
 
 
-def _account() -> list[Manifest]:
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}},
-        *_granted("ClusterRole", {"name": ACCOUNT}, RULES),
-        *_granted("Role", {"name": ACCOUNT, "namespace": NAMESPACE}, OWN_RULES),
-    ]
-
-
-def _granted(kind: str, metadata: dict[str, str], rules: list[dict[str, list[str]]]) -> list[Manifest]:
-    """Return a role and its binding to the operator's account."""
-    group = "rbac.authorization.k8s.io"
-    common = {"apiVersion": f"{group}/v1", "metadata": metadata}
-    role = {"apiGroup": group, "kind": kind, "name": ACCOUNT}
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
-    return [
-        {**common, "kind": kind, "rules": rules},
-        {**common, "kind": f"{kind}Binding", "roleRef": role, "subjects": [subject]},
-    ]
+def account() -> list[Manifest]:
+    """Return the operator's account with its roles, as the chart has them."""
+    return [item for item in load_all((MANIFESTS / "operator.yaml").read_text()) if item["kind"] in _ACCOUNT_KINDS]
 
 
 def free_port() -> int:

@@ -40,7 +40,7 @@ NEWS_FILE = re.compile(r"[a-z0-9-]+\.(added|changed|fixed|removed|security)\.md"
 
 
 def _python_files() -> list[Path]:
-    return sorted(path for top in ("operator", "tests") for path in (ROOT / top).rglob("*.py"))
+    return sorted(path for top in ("operator", "tests", "tools") for path in (ROOT / top).rglob("*.py"))
 
 
 def _committed_files() -> list[Path]:
