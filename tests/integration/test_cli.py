@@ -339,3 +339,17 @@ def test_who_may_see_one_namespace_can_plan(cluster: Cluster, kubeconfig: Path, 
     assert 2 == ran.returncode, ran.stderr
     assert "note: aigatewaypolicies.aigateway.dev of other namespaces may not be listed" in ran.stderr
     assert f"{namespace}/recommendation: 3 generated objects differ" in ran.stdout
+
+
+def test_kubectl_finds_the_command_as_its_plugin(cluster: Cluster, kubeconfig: Path, namespace: str) -> None:
+    """`kubectl aigateway` runs it with the cluster that kubectl has, and shows its own name in the usage."""
+    assert kubeconfig.exists()
+    environment = cluster.environment()
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+
+    def kubectl(*words: str) -> subprocess.CompletedProcess[str]:
+        run = ["kubectl", "aigateway", *words]
+        return subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+
+    assert f"no policies in {namespace}" in kubectl("status", "-n", namespace).stderr
+    assert kubectl("plan", "--help").stdout.startswith("Usage: kubectl aigateway plan [OPTIONS] [FILE]...")

@@ -17,13 +17,16 @@ _NAMESPACE = uuid.UUID("0b7d6b1e-0f43-4f4c-9d0a-6f6f1f3f5a60")
 
 
 class RecordedObjects:
-    """Answers like an API server that holds exactly these objects and has Istio and KEDA installed."""
+    """Answers like an API server that holds exactly these objects and has Istio and KEDA installed.
+
+    What their versions lack is known where the files hold their CustomResourceDefinitions.
+    """
 
     def __init__(self, objects: Iterable[JsonObject], namespace: str) -> None:
         """Take over the objects; those that name no namespace are in ``namespace``."""
         self._objects = [_completed(raw, namespace) for raw in objects if isinstance(raw.get("metadata"), dict)]
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject | None:
         """Return one object, None where the files have none."""
         return next((raw for raw in self._of(resource, namespace) if raw["metadata"]["name"] == name), None)
 

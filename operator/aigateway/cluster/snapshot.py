@@ -18,6 +18,7 @@ from aigateway.cluster.reflector import Sink
 from aigateway.cluster.resources import (
     CHILD_SELECTOR,
     CHILDREN,
+    DEFINITIONS,
     ENDPOINT_SLICES,
     POLICIES,
     SERVICES,
@@ -25,7 +26,8 @@ from aigateway.cluster.resources import (
     Resource,
 )
 from aigateway.cluster.world import Presence, World
-from aigateway.core.observation import ChildKind, ChildRef
+from aigateway.core.features import lacking
+from aigateway.core.observation import ChildKind, ChildRef, Feature
 from aigateway.core.status import timestamp
 
 NEW_UID = "(set when the policy is created)"
@@ -38,7 +40,7 @@ _LONG_AGO = 0.0
 class Api(Protocol):
     """Where objects are read: :class:`aigateway.cluster.client.Client`, or files."""
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject | None:
         """Return one object, None where it does not exist."""
 
     async def kinds(self, resource: Resource) -> frozenset[str]:
@@ -80,6 +82,7 @@ class Snapshot:
         if resource.plural not in await self.api.kinds(resource):
             self.world.set_presence(kind, Presence.ABSENT)
             return
+        self.world.set_lacking(kind, await self._lacking(kind))
         if kind is ChildKind.SCALED_OBJECT:
             found = [raw for place in namespaces for raw in await self._list(resource, place, CHILD_SELECTOR)]
         else:
@@ -89,6 +92,18 @@ class Snapshot:
             self.world.children[kind].put(raw)
             self._originals[raw["metadata"]["namespace"], ChildRef(kind, raw["metadata"]["name"])] = raw
         self.world.set_presence(kind, Presence.SYNCED)
+
+    async def _lacking(self, kind: ChildKind) -> frozenset[Feature]:
+        """Return what the cluster's version of a kind cannot do; nothing where its definition may not be read."""
+        resource = CHILDREN[kind]
+        try:
+            definition = await self.api.get(DEFINITIONS, None, resource.label)
+        except ApiError as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+            self.unseen.append(f"the definition of {resource.label} may not be read; it is taken to be up to date")
+            return frozenset()
+        return lacking(kind, definition, resource.version) if definition else frozenset()
 
     async def _read_referents(self, namespace: str) -> None:
         world = self.world

@@ -12,9 +12,9 @@ import pytest
 from aigateway.api.administrator import Administrator
 from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.client import ApiError
-from aigateway.cluster.resources import CHILDREN, ENDPOINT_SLICES, POLICIES, SERVICES, WORKLOADS
+from aigateway.cluster.resources import CHILDREN, DEFINITIONS, ENDPOINT_SLICES, POLICIES, SERVICES, WORKLOADS
 from aigateway.cluster.snapshot import NEW_UID, Snapshot, as_applied, take
-from aigateway.core.observation import ChildKind, ChildRef, EndpointsState, Observation
+from aigateway.core.observation import ChildKind, ChildRef, EndpointsState, Feature, Observation
 from tests.objects import CREATED, UID, endpoints, policy, service, stored, virtual_service, workload
 from tests.unit.cluster.apiserver import FakeApiserver, refusal, running
 
@@ -93,6 +93,41 @@ def test_what_may_not_be_listed_everywhere_is_listed_here(tmp_path: Path) -> Non
     assert ["aigatewaypolicies.aigateway.dev of other namespaces may not be listed"] == [
         text.partition(";")[0] for text in snapshot.unseen
     ]
+
+
+def definition(**fallback: Any) -> dict[str, Any]:
+    """Return the definition of ScaledObject whose fallback has these fields."""
+    spec = {"properties": {"fallback": {"properties": fallback}}}
+    schema = {"openAPIV3Schema": {"properties": {"spec": spec}}}
+    return {"spec": {"versions": [{"name": "v1alpha1", "schema": schema}]}}
+
+
+@pytest.mark.parametrize(
+    ("fallback", "lacks"),
+    [
+        pytest.param({"behavior": {}}, frozenset(), id="new"),
+        pytest.param({"replicas": {}}, {Feature.FALLBACK_BEHAVIOR}, id="old"),
+    ],
+)
+def test_what_the_installed_version_lacks(tmp_path: Path, fallback: dict[str, Any], lacks: set[Feature]) -> None:
+    """Decisions know what the cluster's KEDA cannot do, as in the operator."""
+    body = definition(**fallback)
+
+    snapshot, _ = look(
+        tmp_path, stored(policy()), prepare=lambda fake: fake.put(DEFINITIONS, "scaledobjects.keda.sh", "", **body)
+    )
+
+    assert lacks == observation(snapshot).lacking
+
+
+def test_a_definition_that_may_not_be_read(tmp_path: Path) -> None:
+    """It is taken to be up to date, and that is said."""
+    refused = (f"GET {DEFINITIONS.path(None, 'scaledobjects.keda.sh')}", refusal(403, "Forbidden"))
+
+    snapshot, _ = look(tmp_path, stored(policy()), prepare=lambda fake: fake.faults.append(refused))
+
+    assert frozenset() == observation(snapshot).lacking
+    assert ["the definition of scaledobjects.keda.sh may not be read; it is taken to be up to date"] == snapshot.unseen
 
 
 def test_a_failing_server_is_no_empty_world(tmp_path: Path) -> None:

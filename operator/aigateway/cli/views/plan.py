@@ -146,7 +146,7 @@ def _note(step: Foreseen, *, same: bool) -> str:
     if step.failure is not None:
         return _said(step.failure)
     if isinstance(step.step, Apply) and step.step.drift:
-        return "someone changed it"
+        return "someone changed it" if step.live else "someone deleted it"
     return "only the operator's own annotation differs" if same else ""
 
 
