@@ -123,14 +123,15 @@ class Engine:
         for step in outcome.plan:
             trouble = await self._writer.take(key, uid, step)
             results.append(StepResult(step, trouble.failure if trouble else None))
-            self._note_repair(key, step)
+            if trouble is None:
+                self._note_repair(key, step)
             retry_after = max(retry_after, trouble.retry_after if trouble else 0.0)
             if trouble and step.required:
                 break
         return _Executed(tuple(results), retry_after)
 
     def _note_repair(self, key: PolicyKey, step: Step) -> None:
-        """Remember when a child was put back; a try that failed counts, since it was a write as well."""
+        """Remember when a child was put back; a try that failed changed nothing that anyone could contend over."""
         if isinstance(step, Apply) and step.drift:
             times = self._repairs.setdefault(key, {}).setdefault(step.ref, [])
             times[:] = [*times[1 - REPAIRS :], self._clock()]

@@ -91,6 +91,8 @@ class Writer:
         resource, store = CHILDREN[step.ref.kind], self._world.children[step.ref.kind]
         known = store.get(key.namespace, step.ref.name) if step.exists else None
         version = str(known.resource_version) if known else None
+        if step.drift and not step.exists:
+            await self._require_policy(key, uid)
         if known is None:
             found = await self._client.get(resource, key.namespace, step.ref.name)
             if found is not None and (refused := not_writable(found, uid)) is not None:
@@ -100,6 +102,23 @@ class Writer:
         store.put(written)
         log.info("wrote %s of policy %s%s", step.ref, key, ", which someone had changed" if step.drift else "")
         return None
+
+    async def _require_policy(self, key: PolicyKey, uid: str) -> None:
+        """Make sure that a policy is still there before a child that has gone is written again.
+
+        Children go with their policy.  Where the watch of policies lags behind, they would be written and
+        collected as garbage over and over.
+
+        Raises:
+            Conflict: the policy is gone, going, or another of that name; the cache knows it now.
+        """
+        found = await self._client.get(POLICIES, key.namespace, key.name)
+        if found is None:
+            self._world.policies.deleted(key.namespace, key.name, uid)
+            raise Conflict(f"policy {key} is gone")
+        self._world.policies.put(found)
+        if found["metadata"]["uid"] != uid or "deletionTimestamp" in found["metadata"]:
+            raise Conflict(f"policy {key} is going, or is another one now")
 
     async def _delete(self, key: PolicyKey, step: Delete) -> None:
         store = self._world.children[step.ref.kind]

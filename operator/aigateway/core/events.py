@@ -60,10 +60,9 @@ def _done(results: Sequence[StepResult]) -> Iterator[Event]:
         if result.failure is not None:
             continue
         match result.step:
-            case Apply(drift=True, ref=ref):
-                yield Event(
-                    EventType.NORMAL, DRIFT_REPAIRED, f"{ref} was changed by someone else and has been put back"
-                )
+            case Apply(drift=True, exists=exists, ref=ref):
+                done = "changed" if exists else "deleted"
+                yield Event(EventType.NORMAL, DRIFT_REPAIRED, f"{ref} was {done} by someone else and has been put back")
             case Delete(ref=ref):
                 yield Event(EventType.NORMAL, PRUNED, f"{ref} was deleted: the policy no longer asks for it")
             case _:

@@ -20,7 +20,7 @@ class Apply:
 
     ``exists`` False: no object of that name is known, so the executor reads first, refuses one that is not ours, and
     applies without force.  ``required`` steps stop the plan where they fail.  ``drift`` tells that the object was as we
-    want it once and someone changed it.
+    want it once and someone changed it, or (with ``exists`` False) deleted it.
     """
 
     ref: ChildRef

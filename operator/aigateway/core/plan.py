@@ -29,7 +29,12 @@ def make_plan(
     ``uid`` is the policy's; ``keep`` are children that are neither written nor deleted.
     """
     wanted = {_ref(body): body for body in desired if _ref(body).kind in observation.installed}
-    applies = [step for ref, body in wanted.items() if (step := _apply(uid, ref, body, observation.children.get(ref)))]
+    known = _known(observation)
+    applies = [
+        step
+        for ref, body in wanted.items()
+        if (step := _apply(uid, ref, body, observation.children.get(ref), lost=ref in known))
+    ]
     deletes = [
         Delete(ref, child.uid, child.resource_version, required=ref.kind not in _NEVER_IN_THE_WAY)
         for ref, child in observation.children.items()
@@ -44,11 +49,20 @@ def _ref(body: Body) -> ChildRef:
     return ChildRef(ChildKind(body["kind"]), body["metadata"]["name"])
 
 
-def _apply(uid: str, ref: ChildRef, body: Body, live: ChildState | None) -> Apply | None:
-    """Return the write that is needed, or None.  An object of somebody else counts as not known: it is read first."""
+def _known(observation: Observation) -> frozenset[ChildRef]:
+    """Return the children that the policy had when its status was last written."""
+    children = observation.status.get("children") or ()
+    return frozenset(ChildRef(ChildKind(child["kind"]), child["name"]) for child in children)
+
+
+def _apply(uid: str, ref: ChildRef, body: Body, live: ChildState | None, *, lost: bool) -> Apply | None:
+    """Return the write that is needed, or None.  An object of somebody else counts as not known: it is read first.
+
+    ``lost``: the policy had the object, so where there is none now, someone has deleted it.
+    """
     required = ref.kind not in _NEVER_IN_THE_WAY
     if live is None or live.owner != uid:
-        return Apply(ref, body, exists=False, required=required)
+        return Apply(ref, body, exists=False, required=required, drift=lost and live is None)
     if not _same_fingerprint(body, live.body):
         return Apply(ref, body, exists=True, required=required)
     if not contains(live.body, body):

@@ -159,7 +159,8 @@ def _first_failure(results: Sequence[StepResult]) -> Verdict | None:
 def _routing_verdict(outcome: Outcome) -> Verdict:
     decision = outcome.decision
     if outcome.contested:
-        message = f"someone keeps changing {', '.join(map(str, outcome.contested))}; see its metadata.managedFields"
+        contested = ", ".join(map(str, outcome.contested))
+        message = f"someone keeps changing or deleting {contested}; its metadata.managedFields may say who"
         return _verdict(ConditionStatus.FALSE, DRIFT_CONTESTED, message)
     if not (decision.route_gateway or decision.route_mesh):
         return _verdict(

@@ -37,11 +37,11 @@ def write(scenario: Scenario, folder: Path) -> None:
     asyncio.run(main())
 
 
-def step(*, exists: bool) -> Apply:
+def step(*, exists: bool, drift: bool = False) -> Apply:
     """Return the write of a VirtualService."""
     metadata = {"name": REF.name, "namespace": "models", **OURS}
     body = {"apiVersion": RESOURCE.api_version, "kind": RESOURCE.kind, "metadata": metadata, "spec": {"hosts": ["a"]}}
-    return Apply(REF, body, exists=exists, required=True)
+    return Apply(REF, body, exists=exists, required=True, drift=drift)
 
 
 def test_a_new_object_is_read_before_it_is_written(tmp_path: Path) -> None:
@@ -51,6 +51,44 @@ def test_a_new_object_is_read_before_it_is_written(tmp_path: Path) -> None:
         assert await writer.take(KEY, UID, step(exists=False)) is None
         assert ["GET", "PATCH"] == [method for method, _ in fake.requests]
         assert world.children[REF.kind].get("models", REF.name) is not None
+
+    write(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param(None, id="gone"),
+        pytest.param({"uid": "uid-of-another"}, id="another of that name"),
+        pytest.param({"deletionTimestamp": "2026-01-01T00:00:00Z"}, id="going"),
+    ],
+)
+def test_a_deleted_child_is_not_written_for_a_policy_that_is_gone(
+    tmp_path: Path, metadata: dict[str, Any] | None
+) -> None:
+    """Where the watch of policies lags behind, the policy itself is read: its children go with it."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        world.policies.put(fake.put(POLICIES, "llm", metadata={"uid": UID}))
+        fake.remove(POLICIES, "llm")
+        if metadata is not None:
+            fake.put(POLICIES, "llm", metadata={"uid": UID} | metadata)
+        with pytest.raises(Conflict):
+            await writer.take(KEY, UID, step(exists=False, drift=True))
+        known = world.policy(KEY)
+        assert known is None or known.uid != UID
+        assert ["GET"] == [method for method, _ in fake.requests]
+
+    write(scenario, tmp_path)
+
+
+def test_a_deleted_child_of_a_policy_that_is_there_is_written_again(tmp_path: Path) -> None:
+    """Two reads, and the child is back."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        world.policies.put(fake.put(POLICIES, "llm", metadata={"uid": UID}))
+        assert await writer.take(KEY, UID, step(exists=False, drift=True)) is None
+        assert ["GET", "GET", "PATCH"] == [method for method, _ in fake.requests]
 
     write(scenario, tmp_path)
 

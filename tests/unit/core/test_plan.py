@@ -117,6 +117,24 @@ def test_edits_by_others(mutate: str, expected: tuple[bool, bool] | None) -> Non
     assert ([expected] if expected else []) == [(s.exists, s.drift) for s in steps if isinstance(s, Apply)]
 
 
+@pytest.mark.parametrize(
+    ("children", "drift"),
+    [
+        pytest.param([{"kind": "VirtualService", "name": "chat-gateway"}], True, id="the-policy-had-it"),
+        pytest.param([{"kind": "VirtualService", "name": "chat-mesh"}], False, id="the-policy-had-another"),
+        pytest.param([], False, id="the-policy-is-new"),
+    ],
+)
+def test_an_object_that_is_not_there(children: list[dict[str, str]], drift: bool) -> None:
+    """What the policy's status names and the cluster lacks was deleted by someone; it is read before it is written."""
+    wanted = [body for body in rendered() if body["kind"] == "VirtualService"]
+    world = dataclasses.replace(world_with(), status={"children": children})
+
+    steps = make_plan(UID, wanted, frozenset(), world)
+
+    assert [(False, drift)] == [(s.exists, s.drift) for s in steps if isinstance(s, Apply)]
+
+
 def test_kinds_that_the_cluster_lacks_are_left_out() -> None:
     """Without KEDA the rest is applied."""
     world = dataclasses.replace(world_with(), installed=frozenset({ChildKind.VIRTUAL_SERVICE}))

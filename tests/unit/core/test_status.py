@@ -80,9 +80,11 @@ def test_weight_change_is_one_event() -> None:
     """The event says from what to what."""
     of = policy()
     first = reported(of, observed(of))
+    outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
+    children = dict(as_child(dict(step.body)) for step in outcome.plan if isinstance(step, Apply))
     moved = policy(backends=(backend("v1", 50), backend("v2", 50)))
 
-    second = reported(moved, observed(moved, status=first.status))
+    second = reported(moved, observed(moved, status=first.status, children=children))
 
     assert [("WeightsChanged", "v1=80,v2=20 is now v1=50,v2=50")] == [(e.reason.name, e.message) for e in second.events]
 
@@ -156,18 +158,21 @@ def test_transition_time_moves_only_with_the_status_of_a_condition() -> None:
     assert times["ResolvedRefs"][0] != times["ResolvedRefs"][1]
 
 
-def test_drift_that_was_repaired_is_an_event() -> None:
-    """Whoever edited the object by hand finds out why the edit is gone."""
+@pytest.mark.parametrize(
+    ("exists", "done"), [pytest.param(True, "changed", id="edited"), pytest.param(False, "deleted", id="deleted")]
+)
+def test_drift_that_was_repaired_is_an_event(exists: bool, done: str) -> None:
+    """Whoever touched the object by hand finds out why that is undone."""
     of = policy()
     outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
     step = outcome.plan[0]
     assert isinstance(step, Apply)
-    repaired = dataclasses.replace(step, exists=True, drift=True)
+    repaired = dataclasses.replace(step, exists=exists, drift=True)
     before = reported(of, observed(of)).status
 
     events = report(3, outcome, (StepResult(repaired, None),), observed(of, status=before), NOW).events
 
-    assert [("DriftRepaired", "VirtualService chat-gateway was changed by someone else and has been put back")] == [
+    assert [("DriftRepaired", f"VirtualService chat-gateway was {done} by someone else and has been put back")] == [
         (event.reason.name, event.message) for event in events
     ]
 
