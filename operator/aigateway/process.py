@@ -54,7 +54,7 @@ class Operator:
         self._leadership = self._leadership_of(settings)
         self._leads = asyncio.Event()
         self._queue: WorkQueue[PolicyKey] = WorkQueue()
-        self.world = World(settings.administrator, time.time, self._wake, self._namespace_changed)
+        self.world = World(settings.administrator, time.time, self._wake, self._namespace_changed, self._queue.renew)
         self._watches = Watches(self._client, self.world, settings.namespaces)
         listings = Listings(self._client, self.world.policies, settings.namespaces)
         self.policies = PolicyWatch(settings.source, listings, self.world.policies_are_synced)

@@ -40,7 +40,7 @@ class Schedule(Generic[K]):
 
     A key added while it is in work is handed out again after :meth:`done`.  A key that failed is not handed out before
     its backoff, or ``Backoff.deaf`` where that is shorter, has passed: endless noise around a broken object can't
-    turn into endless work.
+    turn into endless work.  What may be the cure is no noise, see :meth:`renew`.
     """
 
     def __init__(self, backoff: Backoff, jitter: Callable[[], float] = lambda: 1.0) -> None:
@@ -53,6 +53,8 @@ class Schedule(Generic[K]):
         self._due: dict[K, float] = {}
         self._failures: dict[K, int] = {}
         self._deaf_until: dict[K, float] = {}
+        self._refused_until: dict[K, float] = {}
+        self._renewed: set[K] = set()
         self._count = 0
 
     def __len__(self) -> int:
@@ -68,6 +70,18 @@ class Schedule(Generic[K]):
             self._again.add(key)
         else:
             self._waiting.setdefault(key.namespace, OrderedDict())[key] = None
+
+    def renew(self, key: K) -> None:
+        """Take over that what a key failed on may be cured: it is heard at once, and its backoff begins anew.
+
+        The time that the server has asked to be left alone for is kept.
+        """
+        self._failures.pop(key, None)
+        if key in self._working:
+            self._renewed.add(key)
+        self._deaf_until.pop(key, None)
+        if key in self._refused_until:
+            self._deaf_until[key] = self._refused_until[key]
 
     def add_at(self, key: K, when: float) -> None:
         """Ask for a key to be worked on at a time; of several times for one key the earliest counts."""
@@ -92,6 +106,9 @@ class Schedule(Generic[K]):
     def done(self, key: K, now: float) -> None:
         """Give a key back; if it was asked for meanwhile, it waits again."""
         self._working.discard(key)
+        if key in self._renewed:
+            self._renewed.discard(key)
+            self.renew(key)
         if key in self._again:
             self._again.discard(key)
             self.add(key, now)
@@ -102,6 +119,7 @@ class Schedule(Generic[K]):
         wait: float = min(self._backoff.first * 2.0 ** min(failures, 32), self._backoff.most, at_most) * self._jitter()
         wait = max(wait, at_least)
         self._failures[key] = failures + 1
+        self._refused_until[key] = now + at_least
         self._deaf_until[key] = now + max(at_least, min(wait, self._backoff.deaf))
         self.add_at(key, now + wait)
         return wait
@@ -110,12 +128,14 @@ class Schedule(Generic[K]):
         """Forget earlier failures of a key."""
         self._failures.pop(key, None)
         self._deaf_until.pop(key, None)
+        self._refused_until.pop(key, None)
 
     def forget(self, key: K) -> None:
         """Drop everything planned for a key that is no more."""
         self.succeeded(key)
         self._due.pop(key, None)
         self._again.discard(key)
+        self._renewed.discard(key)
         keys = self._waiting.get(key.namespace, OrderedDict())
         keys.pop(key, None)
         if not keys:
@@ -149,6 +169,10 @@ class WorkQueue(Generic[K]):
         """Ask for a key to be worked on."""
         self._schedule.add(key, self._loop.time())
         self._news.set()
+
+    def renew(self, key: K) -> None:
+        """Take over that what a key failed on may be cured; adding it is the caller's."""
+        self._schedule.renew(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for a key to be worked on after a while."""

@@ -50,6 +50,8 @@ class World:
     """The caches.  ``wake`` is told the key of every policy that something changed for.
 
     ``on_namespace`` is told a namespace when its first policy appears (True) and when its last one has left (False).
+    ``renew`` is told a policy, before it is woken, whose own change (or that of an object in its way) may cure what it
+    failed on.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class World:
         now: Callable[[], float],
         wake: Callable[[PolicyKey], None],
         on_namespace: Callable[[str, bool], None] = lambda *_: None,
+        renew: Callable[[PolicyKey], None] = lambda _: None,
     ) -> None:
         self._wake = wake
+        self._renew = renew
         self._on_namespace = on_namespace
         self._administrator = administrator
         self.index = PolicyIndex(administrator)
@@ -78,6 +82,7 @@ class World:
         self._lacking: dict[ChildKind, frozenset[Feature]] = {}
         self.policies_synced = False
         self._namespaces_synced: set[str] = set()
+        self._in_the_way: dict[tuple[str, ChildRef], PolicyKey] = {}
 
     # What is known ------------------------------------------------------------------------------------------------
 
@@ -193,6 +198,10 @@ class World:
             self._lacking[kind] = lacking
             self.wake_all()
 
+    def is_in_the_way(self, key: PolicyKey, ref: ChildRef) -> None:
+        """Take over that a policy can't write a child because of an object that has its name."""
+        self._in_the_way[key.namespace, ref] = key
+
     def wake_all(self) -> None:
         """Let every policy be looked at."""
         for entry in self.policies:
@@ -211,6 +220,8 @@ class World:
             self._on_namespace(key.namespace, True)  # noqa: FBT003 (the meaning is the callback's)
         elif new is None and held == 0:
             self._on_namespace(key.namespace, False)  # noqa: FBT003
+        if old is None or new is None or _generation(old) != _generation(new):
+            self._renew(key)
         self._wake(key)
 
     def _service_entry_changed(self, old: Entry[ServiceState] | None, new: Entry[ServiceState] | None) -> None:
@@ -236,12 +247,22 @@ class World:
     def _children_changed(self, kind: ChildKind) -> Callable[[Entry[Json] | None, Entry[Json] | None], None]:
         def changed(old: Entry[Json] | None, new: Entry[Json] | None) -> None:
             self._child_changed(old, new)
+            self._make_way(kind, old, new)
             if kind is ChildKind.VIRTUAL_SERVICE:
                 self._contests.virtual_service_changed(old, new)
             elif kind is ChildKind.DESTINATION_RULE:
                 self._rule_changed(old, new)
 
         return changed
+
+    def _make_way(self, kind: ChildKind, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
+        """Let a policy try again at once where an object that had a name of its children is gone, or has become its."""
+        if old is None or (new is not None and not parse.is_generated(new.value)):
+            return
+        key = self._in_the_way.pop((old.namespace, ChildRef(kind, old.name)), None)
+        if key is not None:
+            self._renew(key)
+            self._wake(key)
 
     def _rule_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
         """Let every policy look again that somebody else's DestinationRule may concern."""
@@ -259,6 +280,11 @@ class World:
             if entry is not None and name and self.policies.get(entry.namespace, name) is not None:
                 self._wake(PolicyKey(entry.namespace, name))
                 self._contests.routes_changed(PolicyKey(entry.namespace, name))
+
+
+def _generation(policy: Entry[Json]) -> tuple[str, object]:
+    """Return what changes with a policy's spec, and with the policy itself."""
+    return policy.uid, policy.value["metadata"].get("generation")
 
 
 def policy_of(child: Json) -> str | None:

@@ -96,6 +96,7 @@ class Writer:
         if known is None:
             found = await self._client.get(resource, key.namespace, step.ref.name)
             if found is not None and (refused := not_writable(found, uid)) is not None:
+                self._world.is_in_the_way(key, step.ref)
                 return Trouble(refused)
             version = found["metadata"]["resourceVersion"] if found else None
         written = await self._client.apply(resource, _onto(step.body, version), force=version is not None)

@@ -120,6 +120,42 @@ def test_noise_does_not_hurry_a_failing_key() -> None:
     assert [A1] == drain(queue, now + 5)
 
 
+@pytest.mark.parametrize("in_work", [pytest.param(False, id="while-it-waits"), pytest.param(True, id="while-in-work")])
+def test_a_cure_is_tried_at_once(in_work: bool) -> None:
+    """What may have cured a failing key brings it back at once, also where it came during a try that still failed."""
+    queue, now = schedule(), 0.0
+    for _ in range(6):
+        now = queue.next_at() or now
+        queue.add(A1, now)
+        queue.take(now)
+        if in_work:
+            queue.renew(A1)
+            queue.add(A1, now)
+        queue.failed(A1, now)
+        queue.done(A1, now)
+        if not in_work:
+            queue.renew(A1)
+            queue.add(A1, now)
+
+        assert A1 == queue.take(now)
+        assert 1 == queue.failed(A1, now), "the backoff begins anew"
+        queue.done(A1, now)
+
+
+def test_a_cure_does_not_break_the_server_s_peace() -> None:
+    """The wait that the server asked for is kept even where the policy has changed."""
+    queue = schedule()
+    queue.add(A1, 0)
+    queue.take(0)
+    queue.failed(A1, 0, at_least=9)
+    queue.done(A1, 0)
+    queue.renew(A1)
+    queue.add(A1, 1)
+
+    assert [] == drain(queue, 8.9)
+    assert [A1] == drain(queue, 9)
+
+
 def test_success_ends_the_backoff() -> None:
     """After a success, an event is answered at once and the next failure waits as short as the first."""
     queue = schedule()
@@ -160,6 +196,11 @@ class QueueMachine(RuleBasedStateMachine):
         """Ask for a key."""
         self.queue.add(key, self.now)
         self.owed.add(key)
+
+    @rule(key=KEYS)
+    def renew(self, key: PolicyKey) -> None:
+        """Tell of a possible cure; by itself it asks for nothing."""
+        self.queue.renew(key)
 
     @rule(key=KEYS, seconds=st.floats(0, 100))
     def plan(self, key: PolicyKey, seconds: float) -> None:

@@ -33,11 +33,13 @@ class Case:
         self.version = 0
         self._woken: set[PolicyKey] = set()
         self.namespaces: list[tuple[str, bool]] = []
+        self.renewed: list[str] = []
         self.world = World(
             ADMINISTRATOR,
             lambda: 1000.0,
             self._woken.add,
             lambda namespace, held: self.namespaces.append((namespace, held)),
+            lambda key: self.renewed.append(str(key)),
         )
 
     def raw(self, name: str, namespace: str = "models", **body: Any) -> dict[str, Any]:
@@ -46,10 +48,12 @@ class Case:
         metadata = {"name": name, "namespace": namespace, "uid": f"uid-{name}", "resourceVersion": str(self.version)}
         return {"metadata": metadata | body.pop("metadata", {}), **body}
 
-    def policy(self, name: str = "llm", namespace: str = "models", service: str = "llm-v1", **spec: Any) -> None:
+    def policy(
+        self, name: str = "llm", namespace: str = "models", service: str = "llm-v1", generation: int = 1, **spec: Any
+    ) -> None:
         """Create or change a policy with one backend."""
         whole = {"hosts": ["a.example.com"], "backends": [{"name": "v1", "service": {"name": service}}]} | spec
-        metadata = {"generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
+        metadata = {"generation": generation, "creationTimestamp": "2026-01-01T00:00:00Z"}
         raw = self.raw(name, namespace, apiVersion="aigateway.dev/v1alpha1", kind="AIGatewayPolicy", spec=whole)
         raw["metadata"] |= metadata
         self.world.policies.put(raw)
@@ -80,6 +84,7 @@ def case() -> Case:
     made.policy()
     made.policy("other", service="other-v1", hosts=["b.example.com"])
     made.woken()
+    made.renewed.clear()
     return made
 
 
@@ -199,3 +204,35 @@ def test_a_policy_on_its_way_out_is_as_good_as_gone(case: Case) -> None:
 
     assert case.world.policy(LLM) is None
     assert case.world.policy(PolicyKey("models", "never-was")) is None
+
+
+def test_a_policy_s_own_change_may_cure_it_and_noise_may_not(case: Case) -> None:
+    """A new generation is tried at once; what changes around a policy, and its annotations, wait for the backoff."""
+    case.world.services.put(case.raw("llm-v1", spec={"ports": [{"port": 80}]}))
+    case.policy(connectionPool={"maxOpen": 5})
+    case.child("llm-gateway")
+    assert [] == case.renewed
+
+    case.policy(generation=2)
+
+    assert ["models/llm"] == case.renewed
+
+
+@pytest.mark.parametrize(
+    "becomes_ours", [pytest.param(False, id="gone"), pytest.param(True, id="handed over to the policy")]
+)
+def test_an_object_in_the_way_that_makes_way(case: Case, becomes_ours: bool) -> None:
+    """The policy that could not write because of it is woken, and tries at once; changes of it are no news."""
+    store = case.world.children[ChildKind.VIRTUAL_SERVICE]
+    theirs = case.raw("llm-gateway", spec={"hosts": ["z.example.com"]})
+    store.put(theirs)
+    case.world.is_in_the_way(LLM, ChildRef(ChildKind.VIRTUAL_SERVICE, "llm-gateway"))
+    store.put(case.raw("llm-gateway", spec={"hosts": ["y.example.com"]}))
+    assert ([], set()) == (case.renewed, case.woken())
+
+    if becomes_ours:
+        case.child("llm-gateway")
+    else:
+        store.remove(theirs)
+
+    assert (["models/llm"], {"models/llm"}) == (case.renewed, case.woken())
