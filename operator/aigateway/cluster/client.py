@@ -138,6 +138,12 @@ class Client:
                 return None
             raise
 
+    async def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+        """Return one object, None where it does not exist, with no more than the right to list."""
+        params = {"fieldSelector": f"metadata.name={name}"}
+        found = await self.call(Call("list", resource.label, "GET", resource.path(namespace), params))
+        return next(iter(found.get("items") or ()), None)
+
     async def kinds(self, resource: Resource) -> frozenset[str]:
         """Return the plurals that the resource's group and version serves; empty where the cluster has none of it."""
         try:

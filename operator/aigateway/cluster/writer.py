@@ -81,6 +81,8 @@ class Writer:
         try:
             written = await self._client.apply_status(POLICIES, body)
         except ApiError as error:
+            if error.missing:
+                self._world.policies.deleted(policy.namespace, policy.name, policy.uid)
             if error.conflict or error.missing:
                 raise Conflict(error.message) from error
             raise
@@ -113,7 +115,7 @@ class Writer:
         Raises:
             Conflict: the policy is gone, going, or another of that name; the cache knows it now.
         """
-        found = await self._client.get(POLICIES, key.namespace, key.name)
+        found = await self._client.find(POLICIES, key.namespace, key.name)
         if found is None:
             self._world.policies.deleted(key.namespace, key.name, uid)
             raise Conflict(f"policy {key} is gone")

@@ -150,7 +150,12 @@ class FakeApiserver:
         return self._delete(key, body) if request.method == "DELETE" else web.json_response(self._objects[key])
 
     def _list(self, request: web.Request, target: Target) -> web.Response:
-        mine = [item for key, item in sorted(self._objects.items()) if self._is_in(key, target)]
+        name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        mine = [
+            item
+            for key, item in sorted(self._objects.items())
+            if self._is_in(key, target) and name in ("", item["metadata"]["name"])
+        ]
         start = int(request.query.get("continue", 0))
         page = mine[start : start + self.page_size]
         metadata = {"resourceVersion": str(self.version)}

@@ -66,12 +66,16 @@ def test_what_is_not_there_is_none(tmp_path: Path) -> None:
     """A missing object is no error, and neither is a group that the cluster does not have."""
 
     async def scenario(fake: FakeApiserver, client: Client) -> None:
+        fake.put(SERVICES, "y")
         assert await client.get(SERVICES, "models", "x") is None
+        assert await client.find(SERVICES, "models", "x") is None
         assert frozenset() == await client.kinds(VIRTUAL_SERVICES)
         fake.served.add("virtualservices")
         fake.put(SERVICES, "x")
         assert frozenset({"virtualservices"}) == await client.kinds(VIRTUAL_SERVICES)
-        assert await client.get(SERVICES, "models", "x") is not None
+        found = await client.get(SERVICES, "models", "x")
+        assert found is not None
+        assert found == await client.find(SERVICES, "models", "x")
 
     with_server(scenario, tmp_path)
 

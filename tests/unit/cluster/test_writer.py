@@ -260,6 +260,7 @@ def test_status_is_written_onto_the_state_that_was_looked_at(tmp_path: Path) -> 
         fake.remove(POLICIES, "llm")
         with pytest.raises(Conflict):
             await writer.write_status(written, {"weights": "v1=50"})
+        assert world.policies.get("models", "llm") is None, "the cache knows that it is gone"
 
     write(scenario, tmp_path)
 
