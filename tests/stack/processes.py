@@ -8,6 +8,7 @@ a program (as is the one that Envoy makes by itself), hence the one starter thre
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ class Processes:
         logs.mkdir(parents=True, exist_ok=True)
         self.logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._starts: dict[str, Callable[[], subprocess.Popen[bytes]]] = {}
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="stack-starter")
 
     def start(
@@ -38,7 +40,12 @@ class Processes:
     ) -> None:
         """Start a program under ``name``; its output goes to ``<name>.log``."""
         words = [str(part) for part in command]
-        self._running[name] = self._starter.submit(self._spawn, name, words, environment, cwd or self.logs).result()
+        self._starts[name] = functools.partial(self._spawn, name, words, environment, cwd or self.logs)
+        self.start_again(name)
+
+    def start_again(self, name: str) -> None:
+        """Start a program that was killed or stopped as it was started before."""
+        self._running[name] = self._starter.submit(self._starts[name]).result()
 
     def _spawn(
         self, name: str, command: list[str], environment: dict[str, str] | None, cwd: Path
