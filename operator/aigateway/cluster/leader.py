@@ -122,6 +122,7 @@ class Elector:
         self._sleep = sleep
         self._until = _NEVER
         self._seen: Record | None = None
+        self._version: str | None = None
         self._seen_at = _NEVER
         self._told = ""
 
@@ -166,8 +167,7 @@ class Elector:
         try:
             found = await self._look()
             if found is not None and found.holder == self.identity:
-                spec = {**found.spec, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-                await self._register.replace(found.with_spec(spec), self._limit())
+                await self._register.replace(found.without_holder(_now()), self._limit())
                 log.info("the lead is released")
         except ApiError as error:
             log.info("the lead could not be released, it ends by itself: %s", error)
@@ -210,7 +210,9 @@ class Elector:
 
     async def _look(self) -> Record | None:
         raw = await self._register.read(self._limit())
-        return None if raw is None else self._saw(Record(raw))
+        found = None if raw is None else Record(raw)
+        self._saw(found)
+        return found
 
     async def _write(self, found: Record | None) -> None:
         """Write our name onto exactly what was found; the fence opens from the moment of sending."""
@@ -222,10 +224,12 @@ class Elector:
         self._saw(Record(raw))
         self._until = sent + self._timing.renew_deadline
 
-    def _saw(self, record: Record) -> Record:
-        if self._seen is None or self._seen.version != record.version:
-            self._seen, self._seen_at = record, self._clock()
-        return record
+    def _saw(self, record: Record | None) -> None:
+        """Note what is there now (None: nothing), and since when it has been so."""
+        version = record.version if record else None
+        if version != self._version:
+            self._version, self._seen_at = version, self._clock()
+        self._seen = record or self._seen
 
     def _claim(self, found: Record | None) -> JsonObject:
         now, old = _now(), found.spec if found else {}
@@ -240,9 +244,11 @@ class Elector:
         }
 
     def _is_free(self, found: Record | None) -> bool:
-        """Whether the Lease may be taken; one that somebody has deleted counts until it would have expired."""
+        """Whether the Lease may be taken; one emptied or deleted by hand counts until it would have expired."""
         last = found or self._seen
-        return last is None or last.holder in ("", self.identity) or self._clock() >= self._expires_at()
+        if last is None or last.released or last.holder == self.identity:
+            return True
+        return self._clock() >= self._expires_at()
 
     def _expires_at(self) -> float:
         promised = self._seen.duration if self._seen else 0.0

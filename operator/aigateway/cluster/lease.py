@@ -13,6 +13,9 @@ from typing import Any, Protocol
 from aigateway.cluster.client import ApiError, Call, Client, JsonObject
 from aigateway.cluster.resources import LEASES
 
+_RELEASED_SECONDS = 1
+"""The duration in a Lease that was released: the shortest that the API server accepts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -37,6 +40,11 @@ class Record:
         return float(self.spec.get("leaseDurationSeconds") or 0)
 
     @property
+    def released(self) -> bool:
+        """Whether its holder gave it up; a name that was emptied by hand is no proof that it has stopped writing."""
+        return not self.holder and self.duration <= _RELEASED_SECONDS
+
+    @property
     def transitions(self) -> int:
         """How often it has changed hands."""
         return int(self.spec.get("leaseTransitions") or 0)
@@ -46,6 +54,12 @@ class Record:
         """The resource version: differs whenever anything was written."""
         version: str = self.raw["metadata"]["resourceVersion"]
         return version
+
+    def without_holder(self, now: str) -> JsonObject:
+        """Return the whole object as its holder leaves it."""
+        return self.with_spec(
+            {**self.spec, "holderIdentity": "", "leaseDurationSeconds": _RELEASED_SECONDS, "renewTime": now}
+        )
 
     def with_spec(self, spec: Mapping[str, Any]) -> JsonObject:
         """Return the whole object with another spec, to be written onto exactly this state."""
