@@ -56,7 +56,8 @@ class Watches:
         self._namespaces = namespaces
         self._children: dict[ChildKind, _Running] = {}
         self._referents: dict[str, _Running] = {}
-        self._missing = asyncio.Event()
+        self._doubted: set[ChildKind] = set()
+        self._doubt = asyncio.Event()
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -97,8 +98,8 @@ class Watches:
     # Generated objects --------------------------------------------------------------------------------------------
 
     async def _look_for_kinds(self) -> None:
-        """Ask for the kinds that are not watched; a group that both kinds of Istio share is asked once."""
-        wanted = [kind for kind in ChildKind if kind not in self._children]
+        """Ask for the kinds that are not watched or in doubt; a group that both kinds of Istio share is asked once."""
+        wanted = [kind for kind in ChildKind if kind not in self._children or kind in self._doubted]
         for group in dict.fromkeys(CHILDREN[kind].group_path for kind in wanted):
             kinds = [kind for kind in wanted if CHILDREN[kind].group_path == group]
             try:
@@ -107,6 +108,7 @@ class Watches:
                 log.warning("whether the cluster has %s is unknown, it is asked again: %s", kinds[0], error)
                 continue
             for kind in kinds:
+                self._doubted.discard(kind)
                 present = CHILDREN[kind].plural in served
                 if present:
                     await self._look_for_features(kind)
@@ -127,7 +129,12 @@ class Watches:
                 log.warning("%s lacks %s; status.skipped says where that matters", resource.label, feature)
 
     def _found(self, kind: ChildKind, *, present: bool) -> None:
+        running = self._children.get(kind)
+        if present and running is not None:
+            return
         if not present:
+            if running is not None:
+                self._stop(self._children.pop(kind))
             if self._world.presence[kind] is not Presence.ABSENT:
                 log.warning("the cluster has no %s; policies that need it say so until it is installed", kind)
             self._world.set_presence(kind, Presence.ABSENT)
@@ -155,26 +162,23 @@ class Watches:
             self._world.set_presence(kind, Presence.SYNCED)
 
     def _child_missing(self, kind: ChildKind) -> None:
-        """Stop watching a kind that was removed from the cluster, and look for it from now on."""
-        running = self._children.pop(kind, None)
-        if running is not None:
-            self._stop(running)
-            self._found(kind, present=False)
-            self._missing.set()
+        """Let the cluster be asked whether it still has a kind: a refusal, perhaps in one namespace, proves nothing."""
+        self._doubted.add(kind)
+        self._doubt.set()
 
     async def _until_next_look(self) -> None:
-        """Wait half a minute; where every kind is watched, until one is missing, with a look at the definitions."""
-        self._missing.clear()
-        while len(self._children) == len(ChildKind):
-            try:
-                async with asyncio.timeout(random.uniform(*_COMPARE_SECONDS)):  # noqa: S311 (spreads load)
-                    await self._missing.wait()
-            except TimeoutError:
-                for kind in ChildKind:
-                    await self._look_for_features(kind)
-        unknown = Presence.UNKNOWN in (self._world.presence[kind] for kind in ChildKind if kind not in self._children)
-        delay = 1.0 if unknown else random.uniform(*_LOOK_AGAIN_SECONDS)  # noqa: S311 (spreads load)
-        await asyncio.sleep(delay)
+        """Wait until a kind is in doubt: at most half a minute, or half an hour where every kind is watched."""
+        asked = [kind for kind in ChildKind if kind not in self._children]
+        if self._doubted or Presence.UNKNOWN in (self._world.presence[kind] for kind in asked):
+            await asyncio.sleep(1.0)  # the API server did not answer
+            return
+        try:
+            async with asyncio.timeout(random.uniform(*(_LOOK_AGAIN_SECONDS if asked else _COMPARE_SECONDS))):  # noqa: S311 (spreads load)
+                await self._doubt.wait()
+        except TimeoutError:
+            for kind in () if asked else ChildKind:
+                await self._look_for_features(kind)
+        self._doubt.clear()
 
     # What policies refer to ---------------------------------------------------------------------------------------
 

@@ -98,6 +98,25 @@ def test_a_kind_that_is_removed_becomes_absent(tmp_path: Path) -> None:
     watch(scenario, tmp_path)
 
 
+def test_a_refusal_in_one_namespace_is_not_the_end_of_a_kind(tmp_path: Path) -> None:
+    """A kind that discovery still tells of goes on being watched everywhere, whatever one watch was told."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        fake.put(VIRTUAL_SERVICES, "x")
+        await until(lambda: known(world))
+        asked = fake.count(f"GET {VIRTUAL_SERVICES.group_path}")
+        fake.faults.append((f"WATCH {VIRTUAL_SERVICES.path('more')}", refusal(404, "NotFound")))
+        fake.cut_watches()
+        await until(lambda: not fake.faults)
+        await until(lambda: fake.count(f"GET {VIRTUAL_SERVICES.group_path}") > asked)
+        fake.put(VIRTUAL_SERVICES, "y")
+        fake.put(VIRTUAL_SERVICES, "z", "more")
+        await until(lambda: 3 == len(world.children[ChildKind.VIRTUAL_SERVICE]))
+        assert 1 == fake.count(f"GET {VIRTUAL_SERVICES.path('models')}"), "the other namespace was not started over"
+
+    watch(scenario, tmp_path, ("models", "more"))
+
+
 def test_an_answer_that_does_not_come_leaves_a_kind_unknown(tmp_path: Path) -> None:
     """A refused discovery says nothing about a kind; it is asked for again."""
 
