@@ -277,7 +277,7 @@ def test_status_and_explain_tell_what_is_in_effect(
 
 
 def test_status_follows_changes(
-    cluster: Cluster, kubeconfig: Path, namespace: str, model: Deploy, operator: OperatorProcess
+    cluster: Cluster, kubeconfig: Path, namespace: str, model: Deploy, operator: OperatorProcess, tmp_path: Path
 ) -> None:
     """Without a terminal every change is a line, until Ctrl-C, which is no failure."""
     assert kubeconfig.exists()
@@ -285,17 +285,24 @@ def test_status_follows_changes(
     deploy_for(policy, cluster, model)
     words = [sys.executable, "-u", "-m", "aigateway", "status", "-w", "-n", namespace]
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
-    with subprocess.Popen(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as following, operator:
-        assert following.stdout is not None
-        cluster.apply(policy)
-        begun = following.stdout.readline().split()
-        while (line := following.stdout.readline().split())[2] != "True":
-            begun = line
-        following.send_signal(signal.SIGINT)
+    out = tmp_path / "out"
 
+    def lines() -> list[list[str]]:
+        return [line.split()[1:] for line in out.read_text().splitlines()]
+
+    with out.open("w") as file:
+        following = subprocess.Popen(words, env=environment, cwd=ROOT, stdout=file)
+    try:
+        cluster.apply(policy)
+        begun = [f"{namespace}/recommendation", "Unknown", "NotObserved", "-", "-", "-"]
+        eventually(lambda: lines()[0] == begun, within=60)
+        with operator:
+            eventually(lambda: lines()[-1][1:4] == ["True", "Ready", "v1=80,v2=20"], within=60)
+        following.send_signal(signal.SIGINT)
         assert 0 == following.wait(timeout=20)
-    assert [f"{namespace}/recommendation", "Unknown", "NotObserved"] == begun[1:4]
-    assert [f"{namespace}/recommendation", "True", "Ready", "v1=80,v2=20"] == line[1:5]
+    finally:
+        following.kill()
+        following.wait(timeout=20)
 
 
 def test_who_may_see_one_namespace_can_plan(cluster: Cluster, kubeconfig: Path, namespace: str, model: Deploy) -> None:
