@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+import yaml
 from kubernetes.aio.config import incluster_config
 
-from aigateway.cluster.connection import AccessError, Source, read_access
+from aigateway.cluster import connection
+from aigateway.cluster.connection import AccessError, Source, current_namespace, read_access
 from tests.unit.cluster.apiserver import write_kubeconfig
 
 
@@ -64,3 +66,37 @@ def test_a_server_that_is_not_to_be_verified(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("server:", "insecure-skip-tls-verify: true\n    server:"))
 
     assert ssl.CERT_NONE is asyncio.run(read_access(Source(path))).tls().verify_mode
+
+
+@pytest.mark.parametrize(
+    ("context", "namespace"),
+    [
+        pytest.param(None, "default", id="the current context names none"),
+        pytest.param("team", "models", id="a context that names one"),
+    ],
+)
+def test_namespace_of_a_context(tmp_path: Path, context: str | None, namespace: str) -> None:
+    """Where no namespace is named, it is the context's, as kubectl takes it."""
+    path = write_kubeconfig(tmp_path, "http://127.0.0.1:8001")
+    config = yaml.safe_load(path.read_text())
+    config["contexts"].append({"name": "team", "context": {"cluster": "fake", "user": "fake", "namespace": "models"}})
+    path.write_text(yaml.safe_dump(config))
+
+    assert namespace == current_namespace(Source(path, context))
+
+
+def test_namespace_of_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pod it is the pod's own."""
+    file = tmp_path / "namespace"
+    file.write_text("aigateway-system\n")
+    monkeypatch.setattr(connection, "_POD_NAMESPACE", file)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+
+    assert "aigateway-system" == current_namespace(Source())
+
+
+def test_no_namespace_without_access(tmp_path: Path) -> None:
+    """A kubeconfig that is not there is named as for every other access."""
+    with pytest.raises(AccessError, match="no access to a cluster"):
+        current_namespace(Source(tmp_path / "missing"))
