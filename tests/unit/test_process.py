@@ -16,7 +16,8 @@ import pytest
 from prometheus_client.exposition import generate_latest
 
 from aigateway.cli import run as command
-from aigateway.cluster.resources import CHILDREN, ENDPOINT_SLICES, POLICIES, SERVICES
+from aigateway.cluster.leader import LeadLost
+from aigateway.cluster.resources import CHILDREN, ENDPOINT_SLICES, LEASES, POLICIES, SERVICES
 from aigateway.core.observation import ChildKind
 from aigateway.process import Operator
 from aigateway.settings import Settings
@@ -70,8 +71,8 @@ async def _kopf_that_only_waits(**arguments: Any) -> None:
 
 
 @asynccontextmanager
-async def operating(folder: Path) -> AsyncIterator[Case]:
-    """Run an operator until the end of the block."""
+async def operating(folder: Path, **changes: Any) -> AsyncIterator[Case]:
+    """Run an operator until the end of the block; alone, unless settings say otherwise."""
     address = str(free_address())
     async with asyncio.timeout(20), running(folder) as (fake, _):
         fake.served |= {resource.plural for resource in CHILDREN.values()}
@@ -80,7 +81,7 @@ async def operating(folder: Path) -> AsyncIterator[Case]:
             default_gateway="istio-system/gw",
             probes_address=address,
             metrics_address=address,
-            leader_election=False,
+            **{"leader_election": False, **changes},
         )
         case = Case(fake, settings)
         try:
@@ -90,12 +91,14 @@ async def operating(folder: Path) -> AsyncIterator[Case]:
             await asyncio.gather(case.task, return_exceptions=True)
 
 
-def operate(scenario: Callable[[Case], Awaitable[None]], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def operate(
+    scenario: Callable[[Case], Awaitable[None]], folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
+) -> None:
     """Run a scenario."""
     monkeypatch.setattr(kopf, "operator", _kopf_that_only_waits)
 
     async def main() -> None:
-        async with operating(folder) as case:
+        async with operating(folder, **changes) as case:
             await scenario(case)
 
     asyncio.run(main())
@@ -160,6 +163,50 @@ def test_a_pass_in_flight_is_finished(tmp_path: Path, monkeypatch: pytest.Monkey
     operate(scenario, tmp_path, monkeypatch)
 
 
+def test_a_standby_takes_nothing_until_it_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ready, queues and writes nothing; with the lead it looks at every policy; without it, it ends."""
+
+    async def scenario(case: Case) -> None:
+        def lease(holder: str, seconds: int) -> None:
+            spec = {"holderIdentity": holder, "leaseDurationSeconds": seconds}
+            case.fake.put(LEASES, "aigateway-operator", "aigateway-system", spec=spec)
+
+        lease("other", 15)
+        case.put_policy()
+        await case.until_ready()
+        assert (200, "ok (standby)") == await case.probe("/readyz")
+        text = (await case.probe("/metrics"))[1]
+        assert "aigateway_leader 0.0" in text
+        assert "aigateway_queue_depth 0.0" in text
+        assert 0 == case.fake.count("PATCH")
+
+        lease("", 1)
+        await until(lambda: case.fake.count(f"PATCH {POLICIES.path('models', 'llm', 'status')}"))
+        assert (200, "ok (leader)") == await case.probe("/readyz")
+
+        lease("other", 15)
+        with pytest.raises(LeadLost):
+            await case.task
+
+    changes = {"lease_namespace": "aigateway-system", "lease_retry": 1, "leader_election": True}
+    operate(scenario, tmp_path, monkeypatch, **changes)
+
+
+def test_a_stop_releases_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last thing that a leader writes is that it leads no more."""
+
+    async def scenario(case: Case) -> None:
+        await case.until_ready()
+        case.stop.set()
+        await case.task
+        methods = [method for method, path in case.fake.requests if "/leases" in path]
+        assert ["POST", "GET", "PUT"] == [methods[1], *methods[-2:]]
+        found = case.fake._objects[(LEASES.group_path, LEASES.plural, "aigateway-system", "aigateway-operator")]
+        assert "" == found["spec"]["holderIdentity"]
+
+    operate(scenario, tmp_path, monkeypatch, lease_namespace="aigateway-system", leader_election=True)
+
+
 def test_a_part_that_ends_by_itself_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a part fails for good the operator ends with that error, rather than live on as a half."""
 
@@ -180,6 +227,7 @@ def test_a_part_that_ends_by_itself_ends_the_process(tmp_path: Path, monkeypatch
     [
         pytest.param(None, 0, "", id="asked to stop"),
         pytest.param(OSError("address already in use"), 1, "the operator cannot start", id="cannot start"),
+        pytest.param(LeadLost("b leads now"), 3, "it leads no more: b leads now", id="lost the lead"),
         pytest.param(RuntimeError("a part failed"), 1, "start it again", id="failed"),
     ],
 )

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from aigateway.api.administrator import Administrator, Grant, ScalingDefaults
 from aigateway.cli import run as command
 from aigateway.cli.main import main
-from aigateway.cluster.connection import Source
+from aigateway.cluster.connection import Source, pod_namespace
 from aigateway.metrics.server import Address
 from aigateway.settings import Settings, SettingsError
 
@@ -43,6 +43,11 @@ def test_the_defaults_are_valid() -> None:
         pytest.param({"metrics_address": ":0"}, "HOST:PORT", id="port 0"),
         pytest.param({"metrics_address": ":70000"}, "HOST:PORT", id="no such port"),
         pytest.param({"metrics_address": ":٨٠"}, "HOST:PORT", id="digits of another script"),
+        pytest.param({"lease_name": "a/b"}, "the name of a Lease", id="lease name"),
+        pytest.param({"lease_namespace": "A"}, "one namespace", id="lease namespace"),
+        pytest.param({"lease_duration": 2}, "3 to 3600 seconds", id="short lease"),
+        pytest.param({"lease_renew_deadline": 12}, r"three quarters of --lease-duration \(15\)", id="late to give up"),
+        pytest.param({"lease_retry": 6}, r"half of --lease-renew-deadline \(10\)", id="one try only"),
         pytest.param({"log_level": "loud"}, "debug, info, warning or error", id="log level"),
         pytest.param({"log_format": "xml"}, "json or text", id="log format"),
     ],
@@ -128,6 +133,27 @@ def test_a_bad_flag_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (2, None) == (code, settings)
     assert "--default-gateway is 'nope'" in output
+
+
+def test_a_lease_is_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of a pod it has to be said where the Lease is, or that there is no other replica."""
+    monkeypatch.setattr("aigateway.process.pod_namespace", lambda: None)
+    monkeypatch.setattr(command, "_set_up_logging", lambda _: None)
+    result = CliRunner().invoke(main, ["run"])
+
+    assert 2 == result.exit_code
+    assert "--lease-namespace" in result.output
+    assert "--leader-election=false" in result.output
+
+
+def test_a_pod_knows_its_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The namespace of the Lease comes from the pod's account; where there is none, there is none."""
+    file = tmp_path / "namespace"
+    monkeypatch.setattr("aigateway.cluster.connection._POD_NAMESPACE", file)
+    assert pod_namespace() is None
+
+    file.write_text("gateway-system\n")
+    assert "gateway-system" == pod_namespace()
 
 
 def test_grants_come_from_a_file(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ class FakeApiserver:
             return self._list(request, target)
         if request.method == "POST":
             return web.json_response(self._store(target, body["metadata"]["name"], body), status=201)
-        if request.method == "PATCH":
+        if request.method in ("PATCH", "PUT"):
             return self._apply(target, key, body)
         if key not in self._objects:
             return refusal(404, "NotFound")
