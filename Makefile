@@ -95,6 +95,19 @@ test-integration: $(VENV) ## Build the real stack if needed and run the tests in
 	$(PY) -m tests.stack build
 	$(PY) -m tests.stack run -- $(PY) -m pytest --require-stack --timeout=300 tests/integration
 
+## Benchmarks --------------------------------------------------------------------------------------------------------
+
+BENCHES := main
+
+.PHONY: bench
+bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark on the real stack
+
+.PHONY: $(addprefix bench-,$(BENCHES))
+bench-main: ## Measure the whole operator beside a bare client (about 8 min; FLAGS=--quick for a look)
+$(addprefix bench-,$(BENCHES)): bench-%: $(VENV)
+	$(PY) -m tests.stack build --parts cluster,routing
+	$(PY) -m tests.stack run -- $(PY) -m tests.bench.$* $(FLAGS)
+
 ## The real stack ----------------------------------------------------------------------------------------------------
 
 .PHONY: demo

@@ -1,0 +1,1 @@
+"""Benchmarks on the real stack: ``make bench-main``.  They report figures and never fail a run."""
