@@ -8,8 +8,8 @@ older holder's counts, and a holder has all of its claims or none.  One that has
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aigateway.api.resolved import PolicyKey, ResolvedPolicy
 from aigateway.core.identity import KIND
@@ -36,16 +36,14 @@ def _within(path: str, prefix: str) -> bool:
     return prefix in {"/", path} or path.startswith(f"{prefix}/")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Age:
+class Age(NamedTuple):
     """Order of policies: older first, the uid decides between policies of one second."""
 
     created: str
     uid: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Holder:
+class Holder(NamedTuple):
     """What claims something: one of our policies, or an object that others wrote."""
 
     kind: str
@@ -115,7 +113,7 @@ class Claims:
     def __init__(self) -> None:
         self._ages: dict[Holder, Age] = {}
         self._claims: dict[Holder, frozenset[Claim]] = {}
-        self._by_subject: dict[str, set[Holder]] = {}
+        self._by_subject: dict[str, dict[Holder, frozenset[Claim]]] = {}
         self._lost_to: dict[Holder, Rival] = {}
 
     def rival(self, holder: Holder) -> Rival | None:
@@ -124,23 +122,22 @@ class Claims:
 
     def losers(self, holder: Holder) -> frozenset[Holder]:
         """Return those that this one stands in the way of."""
-        return frozenset(
-            o for o in self._neighbours(holder) if o in self._lost_to and self._lost_to[o].holder == holder
-        )
+        younger = self._younger_neighbours(holder)
+        return frozenset(o for o in younger if o in self._lost_to and self._lost_to[o].holder == holder)
 
     def change(self, holder: Holder, age: Age | None, claims: frozenset[Claim]) -> frozenset[Holder]:
         """Take over what a holder claims now (``age`` None: it is gone).
 
         Returns the holders whose rival has changed by it.
         """
-        later = {other for other in self._neighbours(holder) if self._older(holder, other)}
+        if age is not None and (self._ages.get(holder), self._claims.get(holder)) == (age, claims):
+            return frozenset()
+        later = self._younger_neighbours(holder)
         before = self._lost_to.get(holder)
         self._forget(holder)
         if age is not None:
-            self._ages[holder], self._claims[holder] = age, claims
-            for claim in claims:
-                self._by_subject.setdefault(claim.subject, set()).add(holder)
-            later.add(holder)
+            self._remember(holder, age, claims)
+            later |= {holder} | self._younger_neighbours(holder)
             if before is not None:
                 self._lost_to[holder] = before
         return self._settle(later)
@@ -161,8 +158,8 @@ class Claims:
                 self._lost_to[holder] = after
             if before != after:
                 changed.add(holder)
-            for other in self._neighbours(holder):
-                if self._older(holder, other) and other not in done:
+            if (before is None) != (after is None):
+                for other in self._younger_neighbours(holder) - done:
                     heapq.heappush(heap, (self._ages[other], other))
         return frozenset(changed)
 
@@ -170,25 +167,35 @@ class Claims:
         found = [
             (self._ages[other], Rival(other, mine))
             for mine in sorted(self._claims[holder])
-            for other in self._by_subject[mine.subject]
-            if self._older(other, holder)
-            and other not in self._lost_to
-            and any(mine.overlaps(theirs) for theirs in self._claims[other])
+            for other, claims in self._by_subject[mine.subject].items()
+            if other not in self._lost_to
+            and self._older(other, holder)
+            and any(mine.overlaps(theirs) for theirs in claims)
         ]
         return min(found, key=lambda item: item[0])[1] if found else None
 
-    def _neighbours(self, holder: Holder) -> Iterator[Holder]:
-        claims = self._claims.get(holder, frozenset())
-        seen = {other for claim in claims for other in self._by_subject[claim.subject]} - {holder}
-        return (o for o in seen if any(a.overlaps(b) for a in claims for b in self._claims[o]))
+    def _younger_neighbours(self, holder: Holder) -> set[Holder]:
+        """Return those that must give way where this one has what it claims."""
+        found: set[Holder] = set()
+        for mine in self._claims.get(holder, frozenset()):
+            for other, claims in self._by_subject[mine.subject].items():
+                if other not in found and self._older(holder, other) and any(mine.overlaps(c) for c in claims):
+                    found.add(other)
+        return found
 
     def _older(self, one: Holder, other: Holder) -> bool:
         return (self._ages[one], one) < (self._ages[other], other)
 
+    def _remember(self, holder: Holder, age: Age, claims: frozenset[Claim]) -> None:
+        self._ages[holder], self._claims[holder] = age, claims
+        for claim in claims:
+            holders = self._by_subject.setdefault(claim.subject, {})
+            holders[holder] = holders.get(holder, frozenset()) | {claim}
+
     def _forget(self, holder: Holder) -> None:
         for subject in {claim.subject for claim in self._claims.pop(holder, frozenset())}:
             holders = self._by_subject[subject]
-            holders.discard(holder)
+            del holders[holder]
             if not holders:
                 del self._by_subject[subject]
         self._ages.pop(holder, None)
