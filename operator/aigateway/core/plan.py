@@ -63,16 +63,13 @@ def _apply(uid: str, ref: ChildRef, body: Body, live: ChildState | None, *, lost
     required = ref.kind not in _NEVER_IN_THE_WAY
     if live is None or live.owner != uid:
         return Apply(ref, body, exists=False, required=required, drift=lost and live is None)
-    if not _same_fingerprint(body, live.body):
-        return Apply(ref, body, exists=True, required=required)
+    found = live.body["metadata"].get("annotations", {}).get(FINGERPRINT_ANNOTATION)
+    if found != body["metadata"]["annotations"][FINGERPRINT_ANNOTATION]:
+        # We never write one without it: someone has replaced the object, and may do so again and again.
+        return Apply(ref, body, exists=True, required=required, drift=found is None)
     if not contains(live.body, body):
         return Apply(ref, body, exists=True, required=required, drift=True)
     return None
-
-
-def _same_fingerprint(body: Body, live: Body) -> bool:
-    wanted = body["metadata"]["annotations"][FINGERPRINT_ANNOTATION]
-    return bool(wanted == live["metadata"].get("annotations", {}).get(FINGERPRINT_ANNOTATION))
 
 
 def contains(live: Any, wanted: Any) -> bool:  # noqa: ANN401  (any JSON value)

@@ -94,6 +94,8 @@ def changed(mutate: str) -> dict[str, Any]:
             body["spec"]["tls"] = []
         case "older-fingerprint":
             body["metadata"]["annotations"][FINGERPRINT_ANNOTATION] = "0"
+        case "annotations-gone":
+            del body["metadata"]["annotations"]
     return body
 
 
@@ -107,6 +109,7 @@ def changed(mutate: str) -> dict[str, Any]:
         pytest.param("annotation-added", None, id="annotations-of-others-are-tolerated"),
         pytest.param("field-added", None, id="fields-we-never-set-are-tolerated"),
         pytest.param("older-fingerprint", (True, False), id="applied-by-an-older-policy-is-no-drift"),
+        pytest.param("annotations-gone", (True, True), id="replaced-without-our-fingerprint"),
     ],
 )
 def test_edits_by_others(mutate: str, expected: tuple[bool, bool] | None) -> None:
