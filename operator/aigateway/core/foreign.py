@@ -17,7 +17,9 @@ _MESH = "mesh"
 def claims_of_virtual_service(body: Json, cluster_domain: str) -> frozenset[Claim]:
     """Return what a VirtualService of somebody else takes for itself, by host, gateway and path.
 
-    Without ``gateways`` it is for in-mesh traffic; a gateway without a namespace is in the VirtualService's own.
+    Without ``gateways`` it is for in-mesh traffic; a gateway without a namespace is in the VirtualService's own.  An
+    in-mesh name of another namespace is not taken: clients in the Service's namespace, the only ones that a policy
+    routes, prefer what is private to it, as our routes are, to what other namespaces export.
     """
     spec, namespace = body.get("spec") or {}, body["metadata"]["namespace"]
     paths = set(_paths(spec))
@@ -27,7 +29,7 @@ def claims_of_virtual_service(body: Json, cluster_domain: str) -> frozenset[Clai
             if gateway != _MESH:
                 name = gateway if "/" in gateway else f"{namespace}/{gateway}"
                 found |= {gateway_claim(host, name, path) for path in paths}
-            elif (service := _service(host, namespace, cluster_domain)) is not None:
+            elif (service := _service(host, namespace, cluster_domain)) is not None and service[0] == namespace:
                 found.add(mesh_claim(*service))
     return frozenset(found)
 

@@ -46,9 +46,14 @@ def virtual_service(*routes: Any, **spec: Any) -> dict[str, Any]:
         ),
         pytest.param(virtual_service(hosts=["chat"]), {mesh_claim("shop", "chat")}, id="short-in-mesh-name"),
         pytest.param(
-            virtual_service(hosts=["chat.models.svc.cluster.local"], gateways=["mesh"]),
-            {mesh_claim("models", "chat")},
+            virtual_service(hosts=["chat.shop.svc.cluster.local"], gateways=["mesh"]),
+            {mesh_claim("shop", "chat")},
             id="full-in-mesh-name",
+        ),
+        pytest.param(
+            virtual_service(hosts=["chat.models.svc.cluster.local"], gateways=["mesh"]),
+            set(),
+            id="in-mesh-name-of-another-namespace",
         ),
         pytest.param(virtual_service(hosts=["api.example.com"]), set(), id="outside-name-in-the-mesh"),
         pytest.param({"metadata": {"namespace": "shop"}, "spec": {}}, set(), id="empty"),
