@@ -73,7 +73,7 @@ def decide(
         rejected = Verdict(ConditionType.ACCEPTED, ConditionStatus.FALSE, policy.reason, str(policy))
         return Decision(policy=None, verdicts=(rejected,))
     if observation.contest is not None:
-        return _conflicted(observation.contest)
+        return _conflicted(observation.contest, suspended=policy.suspend)
     support = decide_support(policy, observation)
     policy = support.policy
     references = resolve_references(policy, observation)
@@ -97,17 +97,22 @@ def decide(
     )
 
 
-def _conflicted(contest: Contest) -> Decision:
-    """Return the decision to give way, but not before the holder is served: that would be a gap."""
+def _conflicted(contest: Contest, *, suspended: bool) -> Decision:
+    """Return the decision to give way, but not before the holder is served: that would be a gap.
+
+    While suspended nothing is withdrawn either, since nothing is touched.
+    """
     message = f"{contest.what} is held by the older {contest.holder}"
     conflicted = Verdict(ConditionType.ACCEPTED, ConditionStatus.FALSE, CONFLICTED, message)
-    return Decision(policy=None, verdicts=(conflicted,), withdraw=contest.settled)
+    return Decision(policy=None, verdicts=(conflicted,), withdraw=contest.settled and not suspended)
 
 
 def _availability(policy: ResolvedPolicy, observation: Observation, now: float) -> dict[str, Availability]:
     known = known_availability(observation.status)
     return {
-        backend.name: decide_availability(known.get(backend.name), observation.endpoints.get(backend.service), now)
+        backend.name: decide_availability(
+            known.get((backend.name, backend.service)), observation.endpoints.get(backend.service), now
+        )
         for backend in policy.backends
     }
 

@@ -35,9 +35,9 @@ Status = dict[str, Any]
 _SUMMARISED = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS, ConditionType.PROGRAMMED)
 
 
-def known_availability(status: Json) -> dict[str, bool]:
-    """Return the debounced readiness of each backend as last written."""
-    return {b["name"]: b["available"] for b in status.get("backends") or () if "available" in b}
+def known_availability(status: Json) -> dict[tuple[str, str | None], bool]:
+    """Return the debounced readiness as last written, by backend and Service: of another Service it says nothing."""
+    return {(b["name"], b.get("service")): b["available"] for b in status.get("backends") or () if "available" in b}
 
 
 def moved_memory(decision: Decision, observation: Observation) -> Status | None:
@@ -47,7 +47,9 @@ def moved_memory(decision: Decision, observation: Observation) -> Status | None:
     """
     known = known_availability(observation.status)
     moved = {
-        t.backend.name: t.available for t in decision.targets if known.get(t.backend.name, t.available) != t.available
+        t.backend.name: t.available
+        for t in decision.targets
+        if known.get((t.backend.name, t.backend.service), t.available) != t.available
     }
     if not moved:
         return None
@@ -76,7 +78,7 @@ def report(
     verdicts = [*outcome.decision.verdicts, _programmed(outcome, results, observation)]
     verdicts.append(_ready(verdicts))
     status: Status = {**_in_effect(outcome, results, observation), "observedGeneration": generation}
-    status["conditions"] = _conditions(verdicts, old, generation, now)
+    status["conditions"] = _conditions(verdicts, old, generation, now, withdrawn=outcome.decision.withdraw)
     return Report(status, transitions(old, status, outcome.decision, results))
 
 
@@ -185,11 +187,15 @@ def _ready(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict(ConditionType.READY, ConditionStatus.TRUE, READY, "the policy is in effect")
 
 
-def _conditions(verdicts: Sequence[Verdict], old: Json, generation: int, now: float) -> list[Status]:
+def _conditions(
+    verdicts: Sequence[Verdict], old: Json, generation: int, now: float, *, withdrawn: bool
+) -> list[Status]:
     before = {condition["type"]: condition for condition in old.get("conditions") or ()}
     current = {verdict.type: _condition(verdict, before.get(verdict.type), generation, now) for verdict in verdicts}
     # What could not be judged for this generation keeps its last answer, under the generation that it was about.
-    return [current.get(kind) or before[kind] for kind in ConditionType if kind in current or kind in before]
+    # That is about objects which are gone where the policy gives way.
+    kept = current if withdrawn else {**before, **current}
+    return [kept[kind] for kind in ConditionType if kind in kept]
 
 
 def _condition(verdict: Verdict, before: Json | None, generation: int, now: float) -> Status:

@@ -77,7 +77,13 @@ def losing_v2(since: float, status: dict[str, Any]) -> Observation:
     return observed(of, endpoints=endpoints, status=status)
 
 
-KNOWN = {"backends": [{"name": "v1", "available": True}, {"name": "v2", "available": True}]}
+def known(*, v2: bool, service: str = "model-v2") -> dict[str, Any]:
+    """Return a status that remembers v1 as available, and v2 as told."""
+    v1 = {"name": "v1", "service": "model-v1", "available": True}
+    return {"backends": [v1, {"name": "v2", "service": service, "available": v2}]}
+
+
+KNOWN = known(v2=True)
 
 
 def test_lost_endpoints_are_looked_at_again_when_the_debounce_ends() -> None:
@@ -100,12 +106,18 @@ def test_moved_state_is_remembered_before_weights_move() -> None:
 
 def test_remembered_state_survives_a_restart() -> None:
     """With v2 known to be away, a restart that has just seen no endpoints does not send traffic there again."""
-    known = {"backends": [{"name": "v1", "available": True}, {"name": "v2", "available": False}]}
-
-    outcome = reconcile(policy(), losing_v2(NOW, known), ADMINISTRATOR, NOW)
+    outcome = reconcile(policy(), losing_v2(NOW, known(v2=False)), ADMINISTRATOR, NOW)
 
     assert [100, 0] == [target.weight for target in outcome.decision.targets]
     assert outcome.memory is None
+
+
+def test_readiness_of_another_service_is_not_remembered() -> None:
+    """A backend that was given another Service is judged by that one at once: nothing is sent to no endpoint."""
+    outcome = reconcile(policy(), losing_v2(NOW, known(v2=True, service="model-before")), ADMINISTRATOR, NOW)
+
+    assert [100, 0] == [target.weight for target in outcome.decision.targets]
+    assert (None, None) == (outcome.wake_at, outcome.memory)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +135,16 @@ def test_policy_gives_way_when_the_older_one_is_served(settled: bool, steps: int
     assert [Delete] * steps == [type(step) for step in outcome.plan]
     assert CONFLICTED is outcome.decision.verdicts[0].reason
     assert "is held by the older AIGatewayPolicy a/b" in outcome.decision.verdicts[0].message
+
+
+def test_suspended_policy_does_not_give_way() -> None:
+    """While suspended nothing is withdrawn, and nothing is said to be."""
+    contest = Contest("host ai.example.com on gateway istio-system/ai-gateway", "AIGatewayPolicy a/b", settled=True)
+
+    outcome = reconcile(policy(suspend=True), observed(policy(), contest=contest), ADMINISTRATOR, NOW)
+
+    assert ((), False) == (outcome.plan, outcome.decision.withdraw)
+    assert CONFLICTED is outcome.decision.verdicts[0].reason
 
 
 def test_child_that_someone_keeps_changing_is_left_alone_for_a_while() -> None:

@@ -219,6 +219,7 @@ def test_policy_that_gave_way_shows_nothing_in_effect() -> None:
     after = reported(of, observed(of, status=before.status, children=children, contest=contest)).status
 
     assert ("False", "Conflicted") == conditions(after)["Accepted"] == conditions(after)["Ready"]
+    assert {"Accepted", "Programmed", "Ready"} == conditions(after).keys()
     assert (None, []) == (after.get("weights"), after["children"])
 
 

@@ -19,7 +19,6 @@ class References:
     """``ports``: the Service port of each backend that resolves; ``service_exists``: the in-mesh name can be routed."""
 
     ports: Mapping[str, int]
-    workloads: frozenset[str]
     service_exists: bool
     problems: tuple[Because, ...]
 
@@ -38,7 +37,6 @@ def resolve_references(policy: ResolvedPolicy, observation: Observation) -> Refe
     missing_workloads = _missing_workloads(policy, observation)
     return References(
         ports=ports,
-        workloads=frozenset(b.name for b in policy.backends if b.workload in observation.workloads),
         service_exists=policy.service is not None and service_problem is None,
         problems=(*problems, *([service_problem] if service_problem else []), *missing_workloads),
     )
