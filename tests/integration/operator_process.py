@@ -199,13 +199,14 @@ class Audit:
 
     def requests(self) -> list[Request]:
         """Return the operator's requests since, watches left out."""
-        return [request for request in self._all() if request.verb != "watch"]
+        return [request for request in self.finished() if request.verb != "watch"]
 
     def writes(self) -> list[Request]:
         """Return the requests that change something."""
         return [request for request in self.requests() if request.verb not in ("get", "list")]
 
-    def _all(self) -> Iterator[Request]:
+    def finished(self) -> Iterator[Request]:
+        """Yield all requests since; a watch is logged when it ends."""
         with self.log.open("rb") as handle:
             handle.seek(self.offset)
             for line in handle:

@@ -131,14 +131,20 @@ class Cluster:
 
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
         """Write a kubeconfig that acts as a ServiceAccount (existing, valid for an hour) and return its path."""
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-        tokens = self._resource("ServiceAccount").subresources["token"]
-        token = tokens.create(body=body, name=name, namespace=namespace).status.token
+        token = self.service_account_token(namespace, name)
         mine = yaml.safe_load(self.kubeconfig.read_text())
         mine["users"] = [{"name": item["name"], "user": {"token": token}} for item in mine["users"]]
         path = self.kubeconfig.with_name(f"{namespace}-{name}.kubeconfig")
         path.write_text(yaml.safe_dump(mine))
         return path
+
+    def service_account_token(self, namespace: str, name: str, **spec: Any) -> str:
+        """Return a token of a ServiceAccount; keywords are fields of the TokenRequest's spec."""
+        wanted = {"expirationSeconds": 3600} | spec
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": wanted}
+        tokens = self._resource("ServiceAccount").subresources["token"]
+        token: str = tokens.create(body=body, name=name, namespace=namespace).status.token
+        return token
 
     def raw(self, path: str) -> Manifest:
         """Return the JSON of any GET path of the apiserver, e.g. ``/apis/metrics.k8s.io/v1beta1/pods``."""

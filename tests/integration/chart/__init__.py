@@ -1,0 +1,1 @@
+"""The chart by the real helm on the real apiserver; the operator runs from its pods, by the stack's runner."""
