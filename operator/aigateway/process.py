@@ -53,7 +53,8 @@ class Operator:
         self._client = Client(settings.source, self._instruments.requested, self._may_write_for, self._identity)
         self._leadership = self._leadership_of(settings)
         self._leads = asyncio.Event()
-        self._queue: WorkQueue[PolicyKey] = WorkQueue()
+        # A namespace whose requests hang leaves a quarter of the workers to the others.
+        self._queue: WorkQueue[PolicyKey] = WorkQueue(at_once=settings.concurrency - settings.concurrency // 4)
         self.world = World(settings.administrator, time.time, self._wake, self._namespace_changed, self._queue.renew)
         self._watches = Watches(self._client, self.world, settings.namespaces)
         listings = Listings(self._client, self.world.policies, settings.namespaces)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -41,13 +41,19 @@ class Schedule(Generic[K]):
     A key added while it is in work is handed out again after :meth:`done`.  A key that failed is not handed out before
     its backoff, or ``Backoff.deaf`` where that is shorter, has passed: endless noise around a broken object can't
     turn into endless work.  What may be the cure is no noise, see :meth:`renew`.
+
+    Of one namespace at most ``at_once`` keys are in work, so that one whose requests hang leaves room for others.
     """
 
-    def __init__(self, backoff: Backoff, jitter: Callable[[], float] = lambda: 1.0) -> None:
+    def __init__(
+        self, backoff: Backoff, jitter: Callable[[], float] = lambda: 1.0, at_once: float = float("inf")
+    ) -> None:
         self._backoff = backoff
         self._jitter = jitter
+        self._at_once = at_once
         self._waiting: OrderedDict[str, OrderedDict[K, None]] = OrderedDict()
         self._working: set[K] = set()
+        self._in_work: Counter[str] = Counter()
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
@@ -93,19 +99,24 @@ class Schedule(Generic[K]):
     def take(self, now: float) -> K | None:
         """Hand out the next key, None if there is none now.  Every key taken needs :meth:`done`."""
         self._ripen(now)
-        if not self._waiting:
+        namespace = next((name for name in self._waiting if self._in_work[name] < self._at_once), None)
+        if namespace is None:
             return None
-        namespace, keys = self._waiting.popitem(last=False)
+        keys = self._waiting.pop(namespace)
         key, _ = keys.popitem(last=False)
         if keys:
             self._waiting[namespace] = keys  # to the end of the line
         self._working.add(key)
+        self._in_work[namespace] += 1
         self._due.pop(key, None)
         return key
 
     def done(self, key: K, now: float) -> None:
         """Give a key back; if it was asked for meanwhile, it waits again."""
         self._working.discard(key)
+        self._in_work[key.namespace] -= 1
+        if not self._in_work[key.namespace]:
+            del self._in_work[key.namespace]
         if key in self._renewed:
             self._renewed.discard(key)
             self.renew(key)
@@ -157,9 +168,9 @@ class Schedule(Generic[K]):
 class WorkQueue(Generic[K]):
     """A :class:`Schedule` on the clock of the running event loop, to wait on.  Not safe to use from other threads."""
 
-    def __init__(self, backoff: Backoff | None = None) -> None:
+    def __init__(self, backoff: Backoff | None = None, at_once: float = float("inf")) -> None:
         self._loop = asyncio.get_running_loop()
-        self._schedule: Schedule[K] = Schedule(backoff or Backoff(), lambda: random.uniform(0.75, 1.0))  # noqa: S311
+        self._schedule: Schedule[K] = Schedule(backoff or Backoff(), lambda: random.uniform(0.75, 1.0), at_once)  # noqa: S311
         self._news = asyncio.Event()
 
     def __len__(self) -> int:

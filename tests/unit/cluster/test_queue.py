@@ -53,6 +53,20 @@ def test_namespaces_take_turns() -> None:
     assert [A1, B1, A2, A3] == drain(queue, 0)
 
 
+def test_a_namespace_whose_work_hangs_leaves_room_for_others() -> None:
+    """Of one namespace only so many keys are in work at once; the next comes when one of them is done."""
+    queue: Schedule[PolicyKey] = Schedule(BACKOFF, at_once=2)
+    for key in (A1, A2, A3, B1):
+        queue.add(key, 0)
+
+    assert [A1, B1, A2, None] == [queue.take(0) for _ in range(4)]
+
+    queue.done(B1, 0)
+    assert queue.take(0) is None
+    queue.done(A1, 0)
+    assert A3 == queue.take(0)
+
+
 def test_a_key_in_work_is_not_handed_out_again_before_it_is_done() -> None:
     """A key added while in work waits for its end and then comes once more."""
     queue = schedule()
