@@ -46,10 +46,12 @@ $(STAMP): requirements-dev.lock pyproject.toml operator/aigateway/__init__.py
 	@touch $@
 
 .PHONY: lock
-lock: ## Write both lock files anew after a change of dependencies; what is locked keeps its version
+lock: ## Write all lock files anew after a change of dependencies; what is locked keeps its version
 	@[ -x $(VENV)/bin/pip-compile ] || $(MAKE) --no-print-directory $(VENV)
 	$(PIP_COMPILE) $(UPGRADE) --output-file requirements.lock pyproject.toml
 	$(PIP_COMPILE) $(UPGRADE) --extra test --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(PIP_COMPILE) $(UPGRADE) --build-deps-for wheel --only-build-deps --constraint requirements-dev.lock \
+		--output-file requirements-build.lock pyproject.toml
 
 .PHONY: upgrade
 upgrade: UPGRADE := --upgrade
@@ -78,6 +80,20 @@ format: $(VENV) ## Format the source and apply the safe style fixes
 generate: $(VENV) ## Write the CRD, reference pages, chart and manifests anew from the API models and values.yaml
 	$(PY) -m aigateway.api.generate
 	$(PY) -m tools.chart
+
+## What is shipped ---------------------------------------------------------------------------------------------------
+
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/aigateway/__init__.py)
+CONTAINER_TOOL ?= docker
+PYTHON_IMAGE ?= python:3.11-slim
+
+.PHONY: dist
+dist: $(VENV) ## Build wheel and sdist into dist/
+	$(PY) -m hatchling build --directory dist
+
+.PHONY: image
+image: ## Build the image with CONTAINER_TOOL (docker, podman, buildah); push it where your nodes pull from
+	$(CONTAINER_TOOL) build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --tag aigateway-operator:$(VERSION) .
 
 ## Tests -------------------------------------------------------------------------------------------------------------
 
