@@ -20,7 +20,8 @@ from aigateway.cluster.leader import Alone, Elector, Leadership, new_identity
 from aigateway.cluster.lease import LeaseObject
 from aigateway.cluster.policies import Listings, PolicyWatch
 from aigateway.cluster.queue import WorkQueue
-from aigateway.cluster.watches import Watches
+from aigateway.cluster.resources import POLICIES
+from aigateway.cluster.watches import FRESH_SECONDS, Watches
 from aigateway.cluster.world import World
 from aigateway.cluster.writer import Writer
 from aigateway.engine import Engine, Workers
@@ -180,6 +181,8 @@ class Operator:
             yield "policies not listed yet"
         elif not self.policies.running:
             yield "the policy watch is being started"
+        elif (silent := self.policies.silent_for()) > FRESH_SECONDS:
+            yield f"the policy watch has heard nothing for {silent:.0f} s"
         yield from self._watches.stale()
 
     def _role(self) -> str:
@@ -204,7 +207,7 @@ class Operator:
         return {status: float(count) for status, count in counts.items()}
 
     def _watch_ages(self) -> Mapping[str, float]:
-        ages: dict[str, float] = {}
+        ages = {POLICIES.label: self.policies.silent_for()} if self.policies.running else {}
         for reflector in self._watches.reflectors():
             if reflector.synced:
                 label, age = reflector.scope.resource.label, time.monotonic() - reflector.heard_at

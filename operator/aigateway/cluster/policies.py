@@ -4,9 +4,10 @@ The only module that imports kopf.  kopf owns login, discovery and the watch; it
 ends every task of its loop when it ends, hence the thread.  Whatever it sees is handed to the engine's loop by
 ``call_soon_threadsafe``.
 
-kopf ends on errors inside a watch and on refused credentials, and after an expired watch it never tells of deletions in
-between.  So it is started again, and before each start, after each new list of kopf's, and every 10 to 30 minutes the
-policies are listed in full and compared.
+kopf ends on errors inside a watch, and after an expired watch it never tells of deletions in between.  So it is started
+again, and before each start, after each new list of kopf's, and every 10 to 30 minutes the policies are listed in full
+and compared.  What kopf asks for goes through a session of ours, which shows when it last reached the server, and
+keeps it from asking in a tight loop.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
 import kopf
 
 from aigateway.cluster.client import ApiError, Client, JsonObject
@@ -33,6 +35,10 @@ log = logging.getLogger(__name__)
 
 _RESTART_SECONDS = (1.0, 30.0)
 _STABLE_SECONDS = 60.0
+_WATCH_SECONDS = (90, 120)
+"""How long a watch lasts: its renewal shows that the server is still reached."""
+_WATCH_AGAIN_SECONDS = 1.0
+_LOGIN_AGAIN_SECONDS = 5.0
 _COMPARE_SECONDS = (600.0, 1800.0)
 _BEAT_SECONDS = 5.0
 _LOGIN_VALID = timedelta(minutes=5)
@@ -86,6 +92,55 @@ def _explained(error: ApiError) -> str:
     return f"{error}{remedy}"
 
 
+class Heard:
+    """What kopf's requests show, seen from inside its thread: when the server answered, and that it listed anew.
+
+    ``on_relist`` is called there after every list but the first of a run.
+    """
+
+    def __init__(self, on_relist: Callable[[], object]) -> None:
+        self._on_relist = on_relist
+        self._listed: set[str] = set()
+        self._watched: dict[str, float] = {}
+        self._login_at = float("-inf")
+        self.at: dict[str, float] = {}
+        """When the server last answered, by path and the monotonic clock."""
+
+    def start(self) -> None:
+        """Take over that kopf starts, and begins with a list."""
+        self._listed.clear()
+
+    def trace(self) -> aiohttp.TraceConfig:
+        """Return what makes a session tell of its requests."""
+        config = aiohttp.TraceConfig()
+        config.on_request_start.append(self._before)
+        config.on_request_end.append(self._after)
+        return config
+
+    async def pause_before_login(self) -> None:
+        """Wait where the last login was a moment ago: the server refuses it, and would again."""
+        await asyncio.sleep(self._login_at + _LOGIN_AGAIN_SECONDS - time.monotonic())
+        self._login_at = time.monotonic()
+
+    async def _before(self, _: object, __: object, request: aiohttp.TraceRequestStartParams) -> None:
+        """Slow kopf down where a server ends every watch at once; it would ask again without a pause."""
+        path = request.url.path
+        if "watch" in request.url.query:
+            await asyncio.sleep(self._watched.get(path, float("-inf")) + _WATCH_AGAIN_SECONDS - time.monotonic())
+            self._watched[path] = time.monotonic()
+
+    async def _after(self, _: object, __: object, answered: aiohttp.TraceRequestEndParams) -> None:
+        if not answered.response.ok:
+            return
+        url = answered.url
+        self.at[url.path] = time.monotonic()
+        if "watch" in url.query or "continue" in url.query:
+            return
+        if url.path in self._listed:
+            self._on_relist()
+        self._listed.add(url.path)
+
+
 class PolicyWatch:
     """Keeps the store of policies up to date until stopped.  Made, started and stopped in the engine's loop."""
 
@@ -99,6 +154,7 @@ class PolicyWatch:
         self._thread = threading.Thread(target=self._supervise, name="kopf", daemon=True)
         self._started_at = float("-inf")
         self._compare_soon = asyncio.Event()
+        self._heard = Heard(lambda: self._loop.call_soon_threadsafe(self._compare_soon.set))
         self.beat_at = time.monotonic()
         """When kopf's thread last showed that it is alive, by the monotonic clock."""
         self.restarts = -1
@@ -108,6 +164,11 @@ class PolicyWatch:
     def running(self) -> bool:
         """Whether kopf is watching now, rather than waiting for its next start."""
         return self._kopf is not None
+
+    def silent_for(self) -> float:
+        """Return for how many seconds the server has not answered kopf, in the namespace where that is longest."""
+        paths = [POLICIES.path(namespace) for namespace in self._listings.namespaces or (None,)]
+        return time.monotonic() - min(self._heard.at.get(path, self._started_at) for path in paths)
 
     async def run(self) -> None:
         """List, watch and compare until cancelled."""
@@ -150,10 +211,8 @@ class PolicyWatch:
     def _deliver(self, kind: str | None, raw: JsonObject) -> None:
         if kind == "DELETED":
             self._listings.store.remove(raw)
-            return
-        self._listings.store.put(raw)
-        if kind is None and time.monotonic() - self._started_at > _STABLE_SECONDS:
-            self._compare_soon.set()
+        else:
+            self._listings.store.put(raw)
 
     # In kopf's thread -------------------------------------------------------------------------------------------
 
@@ -175,6 +234,7 @@ class PolicyWatch:
     def _run_once(self) -> str:
         self.restarts += 1
         self._started_at = time.monotonic()
+        self._heard.start()
         try:
             asyncio.run(self._operate())
         except Exception as error:  # noqa: BLE001 (whatever ends kopf, it is to be started again)
@@ -220,8 +280,8 @@ class PolicyWatch:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry, retries=3, backoff=1.0)
-        async def login(**_: object) -> kopf.ConnectionInfo:
-            return await _connection(self._source)
+        async def login(**_: object) -> kopf.AiohttpSession:
+            return await _connection(self._source, self._heard)
 
         @kopf.on.event(POLICIES.group, POLICIES.version, POLICIES.plural, registry=registry)
         async def changed(event: kopf.RawEvent, **_: object) -> None:
@@ -230,20 +290,22 @@ class PolicyWatch:
         return registry
 
 
-async def _connection(source: Source) -> kopf.ConnectionInfo:
-    """Return our own access in kopf's words, to be asked for again before a pod's token runs out."""
+async def _connection(source: Source, heard: Heard) -> kopf.AiohttpSession:
+    """Return a session with our own access, to be asked for again before a pod's token runs out.
+
+    One that is asked for again at once, since the server has refused the last, comes after a pause.
+    """
+    await heard.pause_before_login()
     access = await read_access(source)
-    return kopf.ConnectionInfo(
-        server=access.server,
-        ca_path=access.ca_file,
-        insecure=not access.verify,
-        scheme="Bearer" if access.token else None,
-        token=access.token,
-        certificate_path=access.certificate_file,
-        private_key_path=access.key_file,
-        proxy_url=access.proxy,
-        expiration=datetime.now(UTC) + _LOGIN_VALID if access.token else None,
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=access.tls()),
+        headers=access.headers(),
+        proxy=access.proxy,
+        trust_env=False,
+        trace_configs=[heard.trace()],
     )
+    expiration = datetime.now(UTC) + _LOGIN_VALID if access.token else None
+    return kopf.AiohttpSession(server=access.server, aiohttp_session=session, expiration=expiration)
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -252,7 +314,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     # Nothing is watched but policies: their CRD is known to be there, and namespaces need not be observed.
     settings.scanning.disabled = True
-    settings.watching.server_timeout = random.randint(290, 380)  # noqa: S311 (spreads load)
+    settings.watching.server_timeout = random.randint(*_WATCH_SECONDS)  # noqa: S311 (spreads load)
     settings.watching.inactivity_timeout = 75
     settings.watching.chunk_size = 500
     settings.networking.request_timeout = 15

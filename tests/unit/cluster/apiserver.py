@@ -56,6 +56,8 @@ class FakeApiserver:
     """Holds objects; tests change them with :meth:`put` and :meth:`remove`."""
 
     version: int = 100
+    url: str = ""
+    """Where it listens."""
     page_size: int = 500
     served: set[str] = field(default_factory=set)
     """Plurals that discovery tells of."""
@@ -248,7 +250,8 @@ async def running(folder: Path) -> AsyncIterator[tuple[FakeApiserver, Client]]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", fake.handle)
     async with TestServer(app) as server:
-        source = Source(write_kubeconfig(folder, str(server.make_url("/"))))
+        fake.url = str(server.make_url("/")).rstrip("/")
+        source = Source(write_kubeconfig(folder, fake.url))
         async with Client(source) as client:
             yield fake, client
         fake.cut_watches()

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import kopf
 import pytest
 
 from aigateway.cluster import policies as module
 from aigateway.cluster.connection import Source
-from aigateway.cluster.policies import Listings, PolicyWatch, _Backoffs, _connection, _settings
+from aigateway.cluster.policies import Heard, Listings, PolicyWatch, _Backoffs, _connection, _settings
 from aigateway.cluster.resources import POLICIES
 from aigateway.cluster.store import Store
 from aigateway.core.observation import Json
-from tests.unit.cluster.apiserver import FakeApiserver, refusal, running, until, write_kubeconfig
+from tests.unit.cluster.apiserver import FakeApiserver, refusal, running, until
 
 Scenario = Callable[[FakeApiserver, "FakeKopf", PolicyWatch, Store[Json]], Awaitable[None]]
 LIST = f"GET {POLICIES.path()}"
@@ -136,14 +138,107 @@ def test_events_reach_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_new_list_of_kopf_s_is_compared_with_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When kopf lists anew in mid-life it lost its watch, and perhaps deletions: policies are compared at once."""
-    monkeypatch.setattr(module, "_STABLE_SECONDS", 0.0)
 
     async def scenario(fake: FakeApiserver, _: FakeKopf, policy_watch: PolicyWatch, store: Store[Json]) -> None:
         fake.remove(POLICIES, "other")
-        policy_watch._deliver(None, fake.put(POLICIES, "llm"))
+        policy_watch._heard._on_relist()
         await until(lambda: names(store) == {"llm"})
 
     watch(scenario, tmp_path, monkeypatch)
+
+
+def asked(scenario: Callable[[FakeApiserver, Heard, aiohttp.ClientSession], Awaitable[None]], folder: Path) -> int:
+    """Run a scenario with the session that kopf gets; return how many lists counted as new ones."""
+    relists: list[None] = []
+
+    async def main() -> None:
+        async with asyncio.timeout(20), running(folder) as (fake, _):
+            heard = Heard(lambda: relists.append(None))
+            info = await _connection(Source(folder / "kubeconfig"), heard)
+            async with info.aiohttp_session as session:
+                await scenario(fake, heard, session)
+
+    asyncio.run(main())
+    return len(relists)
+
+
+@pytest.mark.parametrize(
+    ("queries", "expected"),
+    [
+        pytest.param(["limit=500"], 0, id="the first list"),
+        pytest.param(["limit=500", "limit=500&continue=1"], 0, id="its second page"),
+        pytest.param(["limit=500", "watch=true&resourceVersion=1"], 0, id="a watch"),
+        pytest.param(["limit=500", "limit=500", "limit=500"], 2, id="lists anew"),
+    ],
+)
+def test_what_counts_as_a_new_list(tmp_path: Path, queries: list[str], expected: int) -> None:
+    """Only a list from its beginning, and not the one that kopf starts with."""
+
+    async def scenario(fake: FakeApiserver, _: Heard, session: aiohttp.ClientSession) -> None:
+        for query in queries:
+            async with session.get(f"{fake.url}{POLICIES.path()}?{query}") as answer:
+                assert answer.ok
+
+    assert expected == asked(scenario, tmp_path)
+
+
+def test_a_start_of_kopf_begins_anew(tmp_path: Path) -> None:
+    """The first list after a restart is no new list."""
+
+    async def scenario(fake: FakeApiserver, heard: Heard, session: aiohttp.ClientSession) -> None:
+        for _ in range(2):
+            heard.start()
+            async with session.get(f"{fake.url}{POLICIES.path()}") as answer:
+                assert answer.ok
+
+    assert 0 == asked(scenario, tmp_path)
+
+
+def test_only_an_answer_is_a_sign_of_life(tmp_path: Path) -> None:
+    """A refusal is none: for so long the policies may have changed unseen."""
+
+    async def scenario(fake: FakeApiserver, heard: Heard, session: aiohttp.ClientSession) -> None:
+        fake.faults.append((LIST, refusal(503, "Unavailable")))
+        async with session.get(f"{fake.url}{POLICIES.path()}") as refused:
+            assert (503, {}) == (refused.status, heard.at)
+        async with session.get(f"{fake.url}{POLICIES.path()}") as answered:
+            assert (200, {POLICIES.path()}) == (answered.status, set(heard.at))
+
+    asked(scenario, tmp_path)
+
+
+def test_neither_watches_nor_logins_follow_each_other_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that ends every watch, or refuses every login, at once is not asked in a tight loop."""
+    monkeypatch.setattr(module, "_WATCH_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_LOGIN_AGAIN_SECONDS", 0.2)
+
+    async def scenario(fake: FakeApiserver, heard: Heard, session: aiohttp.ClientSession) -> None:
+        began = time.monotonic()
+        for _ in range(3):
+            async with session.get(f"{fake.url}{POLICIES.path()}?watch=true&resourceVersion=1"):
+                pass
+        assert time.monotonic() - began >= 0.4
+        began = time.monotonic()
+        for _ in range(2):
+            await heard.pause_before_login()
+        assert time.monotonic() - began >= 0.2
+
+    asked(scenario, tmp_path)
+
+
+def test_silence_is_counted_where_it_is_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several namespaces the one that was heard of longest ago counts, one never heard of since the start."""
+
+    async def scenario(_: FakeApiserver, __: FakeKopf, policy_watch: PolicyWatch, ___: Store[Json]) -> None:
+        now = time.monotonic()
+        policy_watch._heard.at |= {POLICIES.path("models"): now - 500, POLICIES.path("more"): now}
+        assert policy_watch.silent_for() >= 500
+        policy_watch._heard.at[POLICIES.path("models")] = now + 100
+        assert policy_watch.silent_for() < 500
+
+    watch(scenario, tmp_path, monkeypatch, ("models", "more"))
 
 
 def test_policies_are_compared_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +279,13 @@ def test_kopf_is_told_to_write_nothing_and_never_to_give_up() -> None:
 
 def test_login(tmp_path: Path) -> None:
     """The watch logs in where and as whom the client does, and asks again while a token lasts."""
-    path = write_kubeconfig(tmp_path, "https://127.0.0.1:6443", "t0ken")
-    info = asyncio.run(_connection(Source(path)))
 
-    assert ("https://127.0.0.1:6443", "Bearer", "t0ken") == (info.server, info.scheme, info.token)
-    assert info.expiration is not None
+    async def scenario(fake: FakeApiserver, heard: Heard, session: aiohttp.ClientSession) -> None:
+        assert "Bearer t0ken" == session.headers["Authorization"]
+        info = await _connection(Source(tmp_path / "kubeconfig"), Heard(lambda: None))
+        assert fake.url == info.server
+        assert info.expiration is not None
+        await info.aiohttp_session.close()
+        assert {} == heard.at
+
+    asked(scenario, tmp_path)
