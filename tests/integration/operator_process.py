@@ -229,6 +229,12 @@ def _request(entry: dict[str, Any]) -> Request:
     )
 
 
+def traceback_in(log: Path) -> str:
+    """Return the first traceback of a log and what follows, cut; empty where there is none."""
+    _, found, rest = log.read_text(errors="replace").partition("Traceback")
+    return (found + rest)[:3000]
+
+
 def quiet(audit: Audit, seconds: float = 1.5, within: float = 30) -> None:
     """Wait until the operator has made no request for a while: it has come to rest."""
     deadline = time.monotonic() + within

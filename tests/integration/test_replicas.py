@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.operator_process import LEASE, NAMESPACE, Audit, OperatorProcess, Request, install
+from tests.integration.operator_process import LEASE, NAMESPACE, Audit, OperatorProcess, Request, install, traceback_in
 from tests.integration.test_operator import GATEWAY, policy, wait_ready, weights
 from tests.stack.addresses import APISERVER
 from tests.stack.build import ensure
@@ -106,7 +106,7 @@ def replicas(
     with replicas.ends:
         yield replicas
     for log in stack.processes.logs.glob(f"operator-{namespace}-*.log"):
-        assert "Traceback" not in log.read_text()
+        assert "" == traceback_in(log)
 
 
 @pytest.fixture
