@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aigateway.api.administrator import Administrator
+from aigateway.api.reasons import DEEDS
 from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.client import ApiError
 from aigateway.cluster.events import Recorder
@@ -117,17 +118,30 @@ class Engine:
         return await self._writer.write_status(policy, {**observation.status, **outcome.memory})
 
     async def _execute(self, key: PolicyKey, uid: str, outcome: Outcome) -> _Executed:
-        """Take the steps in order; a failed required one is the last."""
+        """Take the steps in order; a failed required one is the last.
+
+        Raises:
+            Conflict: an object has changed since the decision; where nothing depends on it, after the other steps.
+        """
         results: list[StepResult] = []
         retry_after = 0.0
+        overtaken: Conflict | None = None
         for step in outcome.plan:
-            trouble = await self._writer.take(key, uid, step)
+            try:
+                trouble = await self._writer.take(key, uid, step)
+            except Conflict as conflict:
+                if step.required:
+                    raise
+                overtaken = conflict
+                continue
             results.append(StepResult(step, trouble.failure if trouble else None))
             if trouble is None:
                 self._note_repair(key, step)
             retry_after = max(retry_after, trouble.retry_after if trouble else 0.0)
             if trouble and step.required:
                 break
+        if overtaken is not None:
+            raise overtaken
         return _Executed(tuple(results), retry_after)
 
     def _note_repair(self, key: PolicyKey, step: Step) -> None:
@@ -143,11 +157,13 @@ class Engine:
         generation = int(policy.value["metadata"].get("generation", 0))
         told = report(generation, outcome, executed.results, observation, now)
         wait = self._status_wait(key, policy.value.get("status") or {}, told.status)
+        # What was done is news now; the next pass would no longer know of it if the status cannot be written.
+        self._recorder.post(policy, tuple(event for event in told.events if event.reason in DEEDS))
         if wait == 0:
             policy = await self._writer.write_status(policy, told.status)
             self._status_written[key] = now
             log.info("policy %s: %s", key, _summary(told.status))
-        self._recorder.post(policy, told.events)
+        self._recorder.post(policy, tuple(event for event in told.events if event.reason not in DEEDS))
         wakes = [wait or None, None if outcome.wake_at is None else max(_SOON_SECONDS, outcome.wake_at - now)]
         return _next(executed, min((at for at in wakes if at is not None), default=None), changed=wait == 0)
 
@@ -246,5 +262,6 @@ class Workers:
             self._queue.failed(key, coming.at_least, coming.at_most)
         else:
             self._queue.succeeded(key)
-            if coming.wake_after is not None:
-                self._queue.add_after(key, coming.wake_after)
+        if coming.wake_after is not None:
+            # Also beside a backoff: a debounce that ends must not wait for an object that cannot be written.
+            self._queue.add_after(key, coming.wake_after)

@@ -42,6 +42,7 @@ class Settings:
     default_gateway: str | None = None
     gateway_grants: Path | None = None
     root_namespace: str = "istio-system"
+    gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
     cluster_domain: str = "cluster.local"
     prometheus_address: str | None = None
     scaling_window: int = 60
@@ -59,6 +60,8 @@ class Settings:
     lease_retry: int = 2
 
     def __post_init__(self) -> None:
+        for namespace in self.gateway_namespaces:
+            _require(_LABEL.fullmatch(namespace), "gateway-namespaces", namespace, "the name of a namespace")
         for namespace in self.namespaces:
             _require(_LABEL.fullmatch(namespace), "namespaces", namespace, "the name of a namespace")
         if self.default_gateway is not None:
@@ -125,7 +128,9 @@ class Settings:
             polling_interval_seconds=self.scaling_polling,
         )
         grants = None if self.gateway_grants is None else read_grants(self.gateway_grants)
-        return Administrator(self.default_gateway, self.cluster_domain, scaling, grants, self.root_namespace)
+        return Administrator(
+            self.default_gateway, self.cluster_domain, scaling, grants, self.root_namespace, self.gateway_namespaces
+        )
 
 
 class _Grant(BaseModel):
@@ -148,6 +153,13 @@ def read_grants(file: Path) -> tuple[Grant, ...]:
         found = TypeAdapter(list[_Grant]).validate_python(yaml.safe_load(file.read_text()))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise SettingsError(f"--gateway-grants {file}: {error}") from error
+    for grant in found:
+        halves = grant.gateway.split("/")
+        named = len(halves) == 2 and all(map(_is_name, halves))  # noqa: PLR2004 (namespace and name)
+        _require(named, "gateway-grants", grant.gateway, "a list of grants for NAMESPACE/NAME of an Istio Gateway")
+        for host in grant.hosts:
+            fine = host == "*" or _is_name(host.removeprefix("*."))
+            _require(fine, "gateway-grants", host, "a list of grants for hosts: a.example.com, *.example.com or *")
     return tuple(Grant(grant.gateway, tuple(grant.hosts), tuple(grant.namespaces)) for grant in found)
 
 

@@ -88,7 +88,7 @@ def test_older_versions_get_what_they_know(
         )
         found = eventually(lambda: status(cluster, namespace), "the policy is in effect")
 
-    assert [("retries.conditions", "NotInThisIstio"), ("autoscaling.fallback", "NotInThisKEDA")] == [
+    assert [("retries.conditions", "NotInThisIstio"), ("autoscaling", "NotInThisKEDA")] == [
         (entry["field"], entry["reason"]) for entry in found["skipped"]
     ]
     assert "connect-failure,refused-stream" == found["effective"]["retryOn"]

@@ -299,6 +299,7 @@ def work(
         pytest.param(Next("changed"), 1, id="done"),
         pytest.param(Next("changed", wake_after=0.001), 2, id="wanted again later"),
         pytest.param(Next("failed"), 2, id="failed"),
+        pytest.param(Next("failed", wake_after=0.001, at_least=60), 2, id="failed, but something ends before"),
         pytest.param(Next("conflict"), 2, id="conflict"),
         pytest.param(RuntimeError("a fault in here"), 2, id="fault"),
         pytest.param(Next("gone"), 1, id="gone"),

@@ -54,7 +54,8 @@ class Administrator:
 
     ``default_gateway`` is ``namespace/name`` (or None), used when a policy has hosts but no gateways.  ``grants`` None:
     every policy may use every gateway; else gateways of a policy's own namespace, and what a grant covers.
-    ``root_namespace`` is Istio's, whose DestinationRules hold for the whole mesh.
+    ``root_namespace`` is Istio's, whose DestinationRules hold for the whole mesh.  ``gateway_namespaces`` are where the
+    gateways' proxies run: a proxy sees only what is exported to its own namespace, wherever the Gateway object is.
     """
 
     default_gateway: str | None = None
@@ -62,6 +63,11 @@ class Administrator:
     scaling: ScalingDefaults = ScalingDefaults()
     grants: tuple[Grant, ...] | None = None
     root_namespace: str = "istio-system"
+    gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
+
+    def export_to(self, namespace: str) -> list[str]:
+        """Return the ``exportTo`` of routes through gateways: the policy's own namespace and the proxies'."""
+        return [".", *sorted(set(self.gateway_namespaces) - {namespace})]
 
     def may_use(self, namespace: str, gateway: str, host: str) -> bool:
         """Return whether a policy of ``namespace`` may serve ``host`` on ``gateway``."""

@@ -80,6 +80,11 @@ SERVICE_NOT_FOUND = Reason(
     "A Service that the policy names does not exist; the backend gets no traffic until it does.",
     "Create the Service, or correct the name. It is picked up by itself.",
 )
+EXTERNAL_SERVICE = Reason(
+    "ExternalService",
+    "The Service is of type ExternalName: it stands for a name that may be anywhere, so no traffic is sent to it.",
+    "Name a Service with endpoints in the policy's own namespace.",
+)
 PORT_NOT_FOUND = Reason(
     "PortNotFound",
     "The Service has no such port, or several ports and the policy names none.",
@@ -187,6 +192,9 @@ NOT_IN_THIS_KEDA = Reason(
 WEIGHTS_CHANGED = Reason("WeightsChanged", "Weights in effect have changed.")
 DRIFT_REPAIRED = Reason("DriftRepaired", "A generated object was changed by someone else and has been put back.")
 PRUNED = Reason("Pruned", "A generated object that the policy no longer asks for was deleted.")
+
+DEEDS = frozenset({DRIFT_REPAIRED, PRUNED})
+"""Reasons of events on what was done, rather than on how things are."""
 
 ALL_REASONS: Mapping[str, Reason] = {
     reason.name: reason for reason in list(globals().values()) if isinstance(reason, Reason)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from aigateway.api.model import ListType, Model
 
-Word = Annotated[str, Field(max_length=316)]
+Word = Annotated[str, Field(max_length=317)]
 Sentence = Annotated[str, Field(max_length=32768)]
 Summary = Annotated[str, Field(max_length=1024)]
 

@@ -63,6 +63,11 @@ def default_gateway_option() -> Decorator:
     return setting("default-gateway", text, metavar="NAMESPACE/NAME")
 
 
+def split(text: str | None) -> tuple[str, ...]:
+    """Return the parts of a comma-separated list, empty ones left out."""
+    return tuple(part for item in (text or "").split(",") if (part := item.strip()))
+
+
 def administrator_options() -> Decorator:
     """Declare what the administrator decides for all policies; the names are those of ``aigateway run``."""
     scaling = _DEFAULTS.scaling
@@ -75,6 +80,13 @@ def administrator_options() -> Decorator:
             metavar="FILE",
         ),
         setting("root-namespace", "Istio's root namespace.", _DEFAULTS.root_namespace),
+        setting(
+            "gateway-namespaces",
+            "Namespaces in which the gateways' proxies run, separated by commas.",
+            ",".join(_DEFAULTS.gateway_namespaces),
+            metavar="A,B",
+            callback=lambda _context, _option, value: split(value),
+        ),
         setting("cluster-domain", "DNS domain of the cluster.", _DEFAULTS.cluster_domain),
         setting("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL"),
         setting(

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from pythonjsonlogger.json import JsonFormatter
 
-from aigateway.cli.options import Decorator, administrator_options, cluster_options, setting
+from aigateway.cli.options import Decorator, administrator_options, cluster_options, setting, split
 from aigateway.cluster.connection import AccessError
 from aigateway.cluster.leader import LeadLost
 from aigateway.process import Operator
@@ -51,7 +51,7 @@ def _option(name: str, text: str, **more: Any) -> Decorator:  # noqa: ANN401 (cl
 def run(namespaces: str | None, **options: Any) -> None:  # noqa: ANN401 (click hands over what the flags declare)
     """Run the operator."""
     try:
-        settings = Settings(namespaces=_split(namespaces), **options)
+        settings = Settings(namespaces=split(namespaces), **options)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     _set_up_logging(settings)
@@ -76,10 +76,6 @@ async def _run(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     await Operator(settings).run(stop)
-
-
-def _split(text: str | None) -> tuple[str, ...]:
-    return tuple(part for item in (text or "").split(",") if (part := item.strip()))
 
 
 class _JsonLines(JsonFormatter):

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aigateway.api.problems import Rejection
 from aigateway.api.resolved import PolicyKey, ResolvedPolicy
@@ -21,15 +21,15 @@ from aigateway.core.observation import ChildKind, Contest, Json
 class Contests:
     """Claims by holder.  ``wake`` is told every policy whose rival has changed.
 
-    ``routed`` says whether a policy's routes are in the cluster.
+    ``serves`` says whether a policy's routes in the cluster are for a claim.
     """
 
     def __init__(
-        self, cluster_domain: str, wake: Callable[[PolicyKey], None], routed: Callable[[PolicyKey], bool]
+        self, cluster_domain: str, wake: Callable[[PolicyKey], None], serves: Callable[[PolicyKey, Claim], bool]
     ) -> None:
         self._cluster_domain = cluster_domain
         self._wake = wake
-        self._routed = routed
+        self._serves = serves
         self._claims = Claims()
         self._last_valid: dict[PolicyKey, frozenset[Claim]] = {}
 
@@ -38,19 +38,26 @@ class Contests:
         rival = self._claims.rival(holder_of(key))
         if rival is None:
             return None
-        settled = rival.holder.kind != KIND or self._routed(PolicyKey(rival.holder.namespace, rival.holder.name))
+        holder = PolicyKey(rival.holder.namespace, rival.holder.name)
+        settled = rival.holder.kind != KIND or not rival.claim.routed or self._serves(holder, rival.claim)
         return Contest(str(rival.claim), str(rival.holder), settled)
 
     def policy_changed(
         self, key: PolicyKey, entry: Entry[Json] | None, policy: ResolvedPolicy | Rejection | None
     ) -> None:
-        """Take over what a policy claims now; while its newest generation is invalid, what the last valid one did."""
+        """Take over what a policy claims now.
+
+        While its newest generation is invalid or suspended, that is what it has in effect; and nothing, where something
+        older was in its way already.
+        """
         if entry is None or policy is None:
             self._last_valid.pop(key, None)
             self._change(holder_of(key), None, frozenset())
             return
-        if isinstance(policy, ResolvedPolicy):
+        if isinstance(policy, ResolvedPolicy) and not policy.suspend:
             self._last_valid[key] = claims_of(policy)
+        elif self._claims.rival(holder_of(key)) is not None:
+            self._last_valid[key] = frozenset()
         elif key not in self._last_valid:
             self._last_valid[key] = claims_in_effect(key.namespace, entry.value.get("status") or {})
         self._change(holder_of(key), _age(entry), self._last_valid[key])
@@ -65,6 +72,11 @@ class Contests:
             self._change(holder, None, frozenset())
         else:
             self._change(holder, _age(new), claims_of_virtual_service(new.value, self._cluster_domain))
+
+    def forget_virtual_services(self, entries: Iterable[Entry[Json]]) -> None:
+        """Drop what VirtualServices of others claim: the cluster no longer has the kind."""
+        for entry in entries:
+            self._change(Holder(ChildKind.VIRTUAL_SERVICE, entry.namespace, entry.name), None, frozenset())
 
     def routes_changed(self, key: PolicyKey) -> None:
         """Let those that give way to a policy look again, since its routes have come or gone."""

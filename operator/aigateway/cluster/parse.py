@@ -74,9 +74,10 @@ def _path_only(match: Json) -> Json:
 
 
 def service(raw: Json) -> ServiceState:
-    """Keep the ports of a Service."""
-    ports = (raw.get("spec") or {}).get("ports") or ()
-    return ServiceState(tuple(ServicePort(port["port"], port.get("name", "")) for port in ports))
+    """Keep the ports of a Service, and whether it is one at all."""
+    spec = raw.get("spec") or {}
+    ports = tuple(ServicePort(port["port"], port.get("name", "")) for port in spec.get("ports") or ())
+    return ServiceState(ports, external=spec.get("type") == "ExternalName")
 
 
 def endpoint_slice(raw: Json) -> SliceState:

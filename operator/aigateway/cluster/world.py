@@ -18,7 +18,8 @@ from aigateway.cluster.endpoints import Endpoints
 from aigateway.cluster.index import PolicyIndex
 from aigateway.cluster.parse import SliceState
 from aigateway.cluster.store import Entry, Store
-from aigateway.core.foreign import rule_covers
+from aigateway.core.claims import Claim
+from aigateway.core.foreign import claims_of_virtual_service, rule_covers
 from aigateway.core.identity import POLICY_LABEL
 from aigateway.core.observation import (
     ChildKind,
@@ -67,7 +68,7 @@ class World:
         self._on_namespace = on_namespace
         self._administrator = administrator
         self.index = PolicyIndex(administrator)
-        self._contests = Contests(administrator.cluster_domain, wake, self._has_routes)
+        self._contests = Contests(administrator.cluster_domain, wake, self._serves)
         self.endpoints = Endpoints(now, self._service_changed)
         self.policies: Store[Json] = Store(parse.policy, self._policy_changed)
         self.services: Store[ServiceState] = Store(parse.service, self._service_entry_changed)
@@ -144,7 +145,7 @@ class World:
         if isinstance(policy, Rejection) or policy.connection_pool is None:
             return {}
         places = {key.namespace, self._administrator.root_namespace}
-        places |= {gateway.partition("/")[0] for gateway in policy.gateways}
+        places |= set(self._administrator.gateway_namespaces)
         found: dict[str, str] = {}
         for place in sorted(places):
             for entry in self.children[ChildKind.DESTINATION_RULE].namespace(place).values():
@@ -157,9 +158,16 @@ class World:
     def _covers(self, rule: Entry[Json], backend: Backend, key: PolicyKey) -> bool:
         return rule_covers(rule.value, backend.service, key.namespace, self._administrator.cluster_domain)
 
-    def _has_routes(self, key: PolicyKey) -> bool:
+    def _serves(self, key: PolicyKey, claim: Claim) -> bool:
+        """Whether a route of a policy, as it is in the cluster, is for a claim."""
+        policy = self.policies.get(key.namespace, key.name)
         entries = self.children[ChildKind.VIRTUAL_SERVICE].namespace(key.namespace).values()
-        return any(policy_of(entry.value) == key.name for entry in entries)
+        return policy is not None and any(
+            claim.overlaps(other)
+            for entry in entries
+            if (controller_of(entry.value) or {}).get("uid") == policy.uid
+            for other in claims_of_virtual_service(entry.value, self._administrator.cluster_domain)
+        )
 
     # What changes -------------------------------------------------------------------------------------------------
 
@@ -189,6 +197,8 @@ class World:
             return
         self.presence[kind] = presence
         if presence is Presence.ABSENT:
+            if kind is ChildKind.VIRTUAL_SERVICE:
+                self._contests.forget_virtual_services(self.children[kind])
             self.children[kind].clear()
         self.wake_all()
 

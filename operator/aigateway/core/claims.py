@@ -18,10 +18,14 @@ from aigateway.core.observation import Json
 
 @dataclass(frozen=True, slots=True, order=True)
 class Claim:
-    """``subject`` names what is claimed, as a user reads it; ``path`` the part of it, a prefix in whole segments."""
+    """``subject`` names what is claimed, as a user reads it; ``path`` the part of it, a prefix in whole segments.
+
+    ``routed``: requests come in by it, so that who gives it up has to wait until the other one serves them.
+    """
 
     subject: str
     path: str = "/"
+    routed: bool = True
 
     def overlaps(self, other: Claim) -> bool:
         """Return whether a request could be meant by both."""
@@ -80,9 +84,9 @@ def claims_of(policy: ResolvedPolicy) -> frozenset[Claim]:
         found.add(mesh_claim(namespace, policy.service.name))
     for backend in policy.backends:
         if policy.connection_pool is not None:
-            found.add(Claim(f"connections to Service {namespace}/{backend.service}"))
+            found.add(Claim(f"connections to Service {namespace}/{backend.service}", routed=False))
         if backend.autoscaling is not None:
-            found.add(Claim(f"replicas of {backend.workload.kind} {namespace}/{backend.workload.name}"))
+            found.add(Claim(f"replicas of {backend.workload.kind} {namespace}/{backend.workload.name}", routed=False))
     return frozenset(found)
 
 

@@ -26,7 +26,9 @@ _MARKERS: Mapping[Feature, tuple[ChildKind, tuple[str, ...]]] = {
 
 def lacking(kind: ChildKind, definition: Json, version: str) -> frozenset[Feature]:
     """Return what a CustomResourceDefinition's schema of ``version`` does not have."""
-    schemas = {item["name"]: item["schema"]["openAPIV3Schema"] for item in definition["spec"]["versions"]}
+    schemas = {
+        item["name"]: item.get("schema", {}).get("openAPIV3Schema", {}) for item in definition["spec"]["versions"]
+    }
     schema = schemas.get(version, {})
     return frozenset(feature for feature, (of, path) in _MARKERS.items() if of is kind and not _has(schema, path))
 

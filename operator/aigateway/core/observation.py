@@ -64,9 +64,10 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """A Service of the policy's namespace."""
+    """A Service of the policy's namespace; ``external``: it only stands for a name elsewhere (ExternalName)."""
 
     ports: tuple[ServicePort, ...]
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)

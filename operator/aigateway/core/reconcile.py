@@ -59,9 +59,9 @@ def _held_until(step: Step, observation: Observation, now: float) -> float | Non
 def render(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> tuple[dict[str, object], ...]:
     """Return every object that there should be."""
     return (
-        *render_destination_rules(policy, decision, administrator.cluster_domain),
+        *render_destination_rules(policy, decision, administrator),
         *render_scaled_objects(policy, decision, administrator),
-        *render_virtual_services(policy, decision, administrator.cluster_domain),
+        *render_virtual_services(policy, decision, administrator),
     )
 
 

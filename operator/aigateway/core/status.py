@@ -75,7 +75,10 @@ def report(
     ``results`` are what became of the plan's steps, in order; steps behind a failed required one have none.
     """
     old = observation.status
-    verdicts = [*outcome.decision.verdicts, _programmed(outcome, results, observation)]
+    # A ScaledObject that cannot be written is a matter of scaling: the routes are in effect all the same.
+    unscaled = _first_failure(results, ConditionType.SCALING_READY, required=False)
+    decided = [unscaled if unscaled and v.type is unscaled.type else v for v in outcome.decision.verdicts]
+    verdicts = [*decided, _programmed(outcome, results, observation)]
     verdicts.append(_ready(verdicts))
     status: Status = {**_in_effect(outcome, results, observation), "observedGeneration": generation}
     status["conditions"] = _conditions(verdicts, old, generation, now, withdrawn=outcome.decision.withdraw)
@@ -144,17 +147,20 @@ def _programmed(outcome: Outcome, results: Sequence[StepResult], observation: Ob
         return _verdict(
             ConditionStatus.FALSE, ISTIO_NOT_INSTALLED, "the cluster has no networking.istio.io/v1 VirtualService"
         )
-    return _first_failure(results) or _routing_verdict(outcome)
+    return _first_failure(results, ConditionType.PROGRAMMED, required=True) or _routing_verdict(outcome)
 
 
-def _first_failure(results: Sequence[StepResult]) -> Verdict | None:
+def _first_failure(results: Sequence[StepResult], kind: ConditionType, *, required: bool) -> Verdict | None:
+    """Return the condition that the first failed step makes, among those that hold others up or those that don't."""
     for result in results:
+        if result.step.required is not required:
+            continue
         if isinstance(result.failure, Taken):
             message = f"{result.step.ref} exists and belongs to {result.failure.by}; it is left as it is"
-            return _verdict(ConditionStatus.FALSE, NAME_TAKEN, message)
+            return Verdict(kind, ConditionStatus.FALSE, NAME_TAKEN, message)
         if result.failure is not None:
             message = f"{result.step.ref}: {result.failure.message}"
-            return _verdict(ConditionStatus.FALSE, APPLY_FAILED, message)
+            return Verdict(kind, ConditionStatus.FALSE, APPLY_FAILED, message)
     return None
 
 

@@ -20,12 +20,12 @@ REJECTED = Rejection(INVALID, (Problem("spec", "bad"),))
 
 
 class Case:
-    """Contests with two policies of one host; ``routed`` are the policies whose routes are there."""
+    """Contests with two policies of one host; ``served`` is what routes in the cluster are for."""
 
     def __init__(self) -> None:
         self.woken: set[PolicyKey] = set()
-        self.routed: set[PolicyKey] = set()
-        self.contests = Contests("cluster.local", self.woken.add, self.routed.__contains__)
+        self.served: set[tuple[PolicyKey, str]] = set()
+        self.contests = Contests("cluster.local", self.woken.add, lambda key, claim: (key, str(claim)) in self.served)
 
     def policy(self, key: PolicyKey, day: int, found: ResolvedPolicy | Rejection | None, **status: Any) -> None:
         """Take over a policy as it is now, or that it is gone."""
@@ -58,7 +58,10 @@ def test_younger_policy_is_told(case: Case) -> None:
     assert case.contests.contest(OLD) is None
     assert Contest(WHAT, "AIGatewayPolicy models/old", settled=False) == case.contests.contest(YOUNG)
 
-    case.routed.add(OLD)
+    case.served = {(OLD, "host other.example.com on gateway istio-system/ai-gateway")}
+    assert Contest(WHAT, "AIGatewayPolicy models/old", settled=False) == case.contests.contest(YOUNG)
+
+    case.served.add((OLD, WHAT))
     case.woken.clear()
     case.contests.routes_changed(OLD)
 
@@ -104,3 +107,24 @@ def test_virtual_service_of_somebody_else(day: int | None, expected: Contest | N
 
     assert expected == case.contests.contest(OLD)
     assert ({OLD} if expected else set()) == case.woken
+
+
+def test_suspended_policy_claims_only_what_it_serves(case: Case) -> None:
+    """What a suspended policy would serve if it were not, it takes from nobody."""
+    case.policy(OLD, 1, None)
+    in_effect = {"hosts": ["other.example.com"], "gateways": ["istio-system/ai-gateway"], "pathPrefix": "/"}
+
+    case.policy(OLD, 1, policy(key=OLD, suspend=True), effective=in_effect)
+
+    assert case.contests.contest(YOUNG) is None
+
+
+def test_loser_that_becomes_invalid_stands_in_nobody_s_way(case: Case) -> None:
+    """A policy that had nothing in effect when it became invalid does not hold what the next one could serve."""
+    third = PolicyKey("third", "youngest")
+    case.policy(third, 3, policy(key=third))
+    case.policy(YOUNG, 2, REJECTED)
+
+    case.policy(OLD, 1, None)
+
+    assert case.contests.contest(third) is None

@@ -54,12 +54,19 @@ def test_a_child_is_kept_whole() -> None:
             (ServicePort(80, "http"), ServicePort(9000, "grpc")),
             id="named",
         ),
-        pytest.param({"type": "ExternalName"}, (), id="none"),
+        pytest.param({"type": "ClusterIP"}, (), id="none"),
     ],
 )
 def test_service_ports(spec: dict[str, Any], ports: tuple[ServicePort, ...]) -> None:
     """The ports of a Service are kept in order."""
     assert ServiceState(ports) == parse.service(raw(spec=spec))
+
+
+def test_service_that_stands_for_a_name_elsewhere() -> None:
+    """A Service without endpoints of its own is known as such."""
+    spec = {"type": "ExternalName", "externalName": "x.example.org", "ports": [{"port": 80}]}
+
+    assert ServiceState((ServicePort(80),), external=True) == parse.service(raw(spec=spec))
 
 
 @pytest.mark.parametrize(

@@ -244,3 +244,19 @@ def test_contested_child_is_told_and_the_weights_are_not_claimed() -> None:
 
     assert ("False", "DriftContested") == conditions(status)["Programmed"]
     assert "v1=1,v2=99" == status["weights"]
+
+
+def test_scaled_object_that_cannot_be_written_concerns_scaling_alone() -> None:
+    """Routes in effect are Ready; what KEDA's webhook refused is told under ScalingReady."""
+    of = policy(backends=(backend("v1", autoscaling=autoscaling()),))
+    world = observed(of)
+    outcome = reconcile(of, world, ADMINISTRATOR, NOW)
+    refused = [
+        StepResult(step, Failed("refused") if step.ref.kind is ChildKind.SCALED_OBJECT else None)
+        for step in outcome.plan
+    ]
+
+    found = conditions(report(3, outcome, tuple(refused), world, NOW).status)
+
+    assert ("False", "ApplyFailed") == found["ScalingReady"]
+    assert ("True", "Ready") == found["Ready"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aigateway.api.reasons import PORT_NOT_FOUND, SERVICE_NOT_FOUND, WORKLOAD_NOT_FOUND
+from aigateway.api.reasons import EXTERNAL_SERVICE, PORT_NOT_FOUND, SERVICE_NOT_FOUND, WORKLOAD_NOT_FOUND
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.core.decision import Because
 from aigateway.core.observation import Observation, ServiceState
@@ -46,6 +46,9 @@ def _port(field: str, name: str, wanted: int | None, services: Mapping[str, Serv
     service = services.get(name)
     if service is None:
         return Because(field, SERVICE_NOT_FOUND, f"{field}: there is no Service {name} in the policy's namespace")
+    if service.external:
+        message = f"{field}: Service {name} is of type ExternalName, which leads out of the policy's namespace"
+        return Because(field, EXTERNAL_SERVICE, message)
     numbers = [port.number for port in service.ports]
     if wanted is None and len(numbers) == 1:
         return numbers[0]

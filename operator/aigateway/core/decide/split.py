@@ -56,10 +56,8 @@ def decide_split(candidates: Sequence[Candidate]) -> Mapping[str, Share]:
 def _reason(candidate: Candidate, weights: Mapping[str, int], *, fallen_back: bool) -> Reason:
     if not candidate.resolved:
         return UNRESOLVED
-    if fallen_back:
-        return ALL_UNAVAILABLE
     if not candidate.available:
-        return NOT_READY
+        return ALL_UNAVAILABLE if fallen_back else NOT_READY
     return AS_SPECIFIED if weights[candidate.name] == candidate.base else SHARE_OF_UNAVAILABLE
 
 

@@ -35,13 +35,14 @@ def decide_support(policy: ResolvedPolicy, observation: Observation) -> Support:
     supported = policy
     if Feature.RESET_BEFORE_REQUEST in observation.lacking:
         kept = tuple(c for c in policy.retries.conditions if c is not RetryCondition.RESET_BEFORE_REQUEST)
-        supported = replace(policy, retries=replace(policy.retries, conditions=kept))
+        attempts = policy.retries.attempts if kept or policy.retries.status_codes else 0
+        supported = replace(policy, retries=replace(policy.retries, conditions=kept, attempts=attempts))
     return Support(supported, tuple(_skipped(policy, supported, observation)))
 
 
 def _skipped(policy: ResolvedPolicy, supported: ResolvedPolicy, observation: Observation) -> Iterator[Because]:
     if supported.retries.conditions != policy.retries.conditions and policy.retries.attempts:
-        message = "ResetBeforeRequest needs Istio 1.23 or newer; the other conditions are in effect"
+        message = "ResetBeforeRequest needs Istio 1.23 or newer; what else is retried is in status.effective"
         yield Because("retries.conditions", NOT_IN_THIS_ISTIO, message)
     if _per_try_without_effect(supported):
         yield Because("timeouts.perTry", NOT_FOR_EVERY_METHOD, _PER_TRY)
@@ -50,7 +51,7 @@ def _skipped(policy: ResolvedPolicy, supported: ResolvedPolicy, observation: Obs
         yield Because("autoscaling.rules[QueueLength]", NEEDS_MAX_OPEN, message)
     if Feature.FALLBACK_BEHAVIOR in observation.lacking and _asks_prometheus(policy):
         message = "KEDA before 2.17 can't fall back to the current replicas; the autoscaler itself holds them"
-        yield Because("autoscaling.fallback", NOT_IN_THIS_KEDA, message)
+        yield Because("autoscaling", NOT_IN_THIS_KEDA, message)
 
 
 _PER_TRY = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aigateway.api.administrator import Administrator
 from aigateway.api.resolved import ConnectionPool, ResolvedPolicy
 from aigateway.api.types import format_duration
 from aigateway.core.decision import Decision
@@ -16,19 +17,18 @@ from aigateway.core.identity import destination_rule, generated
 
 
 def render_destination_rules(
-    policy: ResolvedPolicy, decision: Decision, cluster_domain: str
+    policy: ResolvedPolicy, decision: Decision, administrator: Administrator
 ) -> tuple[dict[str, Any], ...]:
     """Return one DestinationRule for every backend whose connections the policy configures."""
     if policy.connection_pool is None:
         return ()
-    namespaces = {gateway.partition("/")[0] for gateway in policy.gateways} - {policy.key.namespace}
     return tuple(
         generated(
             policy,
             destination_rule(policy.key, backend.name),
             {
-                "host": f"{backend.service}.{policy.key.namespace}.svc.{cluster_domain}",
-                "exportTo": [".", *sorted(namespaces)],
+                "host": f"{backend.service}.{policy.key.namespace}.svc.{administrator.cluster_domain}",
+                "exportTo": administrator.export_to(policy.key.namespace),
                 "trafficPolicy": {"connectionPool": _connection_pool(policy.connection_pool)},
             },
         )

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aigateway.api.administrator import Administrator
 from aigateway.api.resolved import (
     PROVABLY_NOT_PROCESSED,
     Backend,
@@ -41,15 +42,17 @@ _RETRY_ON: Mapping[RetryCondition, str] = {
 Body = dict[str, Any]
 
 
-def render_virtual_services(policy: ResolvedPolicy, decision: Decision, cluster_domain: str) -> tuple[Body, ...]:
+def render_virtual_services(
+    policy: ResolvedPolicy, decision: Decision, administrator: Administrator
+) -> tuple[Body, ...]:
     """Return the VirtualServices that there should be, each a whole object."""
     rendered = []
     if decision.route_gateway:
         ref = gateway_virtual_service(policy.key)
-        rendered.append(generated(policy, ref, _gateway_spec(policy, decision, cluster_domain)))
+        rendered.append(generated(policy, ref, _gateway_spec(policy, decision, administrator)))
     if decision.route_mesh:
         ref = mesh_virtual_service(policy.key)
-        rendered.append(generated(policy, ref, _mesh_spec(policy, decision, cluster_domain)))
+        rendered.append(generated(policy, ref, _mesh_spec(policy, decision, administrator)))
     return tuple(rendered)
 
 
@@ -58,27 +61,25 @@ def retry_on(conditions: Sequence[RetryCondition], codes: Sequence[int]) -> str:
     return ",".join([*(_RETRY_ON[condition] for condition in conditions), *map(str, codes)])
 
 
-def _gateway_spec(policy: ResolvedPolicy, decision: Decision, cluster_domain: str) -> Body:
-    own = policy.key.namespace
-    namespaces = {gateway.partition("/")[0] for gateway in policy.gateways} - {own}
+def _gateway_spec(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> Body:
     return {
         "hosts": list(policy.hosts),
         "gateways": list(policy.gateways),
         # Seen by this namespace and the gateways' only: nobody else's mesh configuration grows by our routes.
-        "exportTo": [".", *sorted(namespaces)],
-        "http": list(_http(policy, decision, cluster_domain, port=None)),
+        "exportTo": administrator.export_to(policy.key.namespace),
+        "http": list(_http(policy, decision, administrator.cluster_domain, port=None)),
     }
 
 
-def _mesh_spec(policy: ResolvedPolicy, decision: Decision, cluster_domain: str) -> Body:
+def _mesh_spec(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> Body:
     if policy.service is None:
         msg = "route_mesh was decided for a policy without an in-mesh service"
         raise ValueError(msg)
     return {
-        "hosts": [_fqdn(policy.service.name, policy, cluster_domain)],
+        "hosts": [_fqdn(policy.service.name, policy, administrator.cluster_domain)],
         "gateways": ["mesh"],
         "exportTo": ["."],
-        "http": list(_http(policy, decision, cluster_domain, port=policy.service.port)),
+        "http": list(_http(policy, decision, administrator.cluster_domain, port=policy.service.port)),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aigateway.api.reasons import PORT_NOT_FOUND, SERVICE_NOT_FOUND, WORKLOAD_NOT_FOUND, Reason
+from aigateway.api.reasons import EXTERNAL_SERVICE, PORT_NOT_FOUND, SERVICE_NOT_FOUND, WORKLOAD_NOT_FOUND, Reason
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.core.decide.references import resolve_references
 from aigateway.core.observation import ServicePort, ServiceState
@@ -46,6 +46,13 @@ SEVERAL = ServiceState((ServicePort(80, "http"), ServicePort(9090, "metrics")))
             PORT_NOT_FOUND,
             "has not exactly one port, and the policy names none; it has 80, 9090",
             id="several-ports-and-none-named",
+        ),
+        pytest.param(
+            policy(backends=(backend("v1"),)),
+            {"model-v1": ServiceState((ServicePort(80),), external=True)},
+            EXTERNAL_SERVICE,
+            "Service model-v1 is of type ExternalName",
+            id="external-name",
         ),
         pytest.param(
             policy(backends=(backend("v1"),)),

@@ -47,12 +47,12 @@ def candidate(name: str, base: int, *, resolved: bool = True, available: bool = 
         ),
         pytest.param(
             [candidate("v1", 100, available=False), candidate("v2", 0)],
-            {"v1": (100, ALL_UNAVAILABLE), "v2": (0, ALL_UNAVAILABLE)},
+            {"v1": (100, ALL_UNAVAILABLE), "v2": (0, AS_SPECIFIED)},
             id="zero-weight-never-steps-in",
         ),
         pytest.param(
             [candidate("v1", 100, resolved=False), candidate("v2", 0)],
-            {"v1": (0, UNRESOLVED), "v2": (0, ALL_UNAVAILABLE)},
+            {"v1": (0, UNRESOLVED), "v2": (0, AS_SPECIFIED)},
             id="zero-weight-never-steps-in-for-a-missing-service",
         ),
         pytest.param(

@@ -23,7 +23,7 @@ SCALED = policy(backends=(backend("v1", autoscaling=autoscaling()),))
         pytest.param(policy(), frozenset(), [], id="everything-works"),
         pytest.param(policy(), OLD_ISTIO, [("retries.conditions", "NotInThisIstio")], id="condition-of-a-newer-istio"),
         pytest.param(policy(retries=retries(attempts=0)), OLD_ISTIO, [], id="no-retries-lack-nothing"),
-        pytest.param(SCALED, OLD_KEDA, [("autoscaling.fallback", "NotInThisKEDA")], id="fallback-of-a-newer-keda"),
+        pytest.param(SCALED, OLD_KEDA, [("autoscaling", "NotInThisKEDA")], id="fallback-of-a-newer-keda"),
         pytest.param(
             QUEUED, frozenset(), [("autoscaling.rules[QueueLength]", "NeedsMaxOpen")], id="nothing-ever-waits"
         ),
