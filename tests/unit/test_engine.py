@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 
@@ -299,7 +300,6 @@ def work(
         pytest.param(Next("changed"), 1, id="done"),
         pytest.param(Next("changed", wake_after=0.001), 2, id="wanted again later"),
         pytest.param(Next("failed"), 2, id="failed"),
-        pytest.param(Next("failed", wake_after=0.001, at_least=60), 2, id="failed, but something ends before"),
         pytest.param(Next("conflict"), 2, id="conflict"),
         pytest.param(RuntimeError("a fault in here"), 2, id="fault"),
         pytest.param(Next("gone"), 1, id="gone"),
@@ -315,6 +315,16 @@ def test_what_comes_after_a_pass(answer: Next | Exception, passes: int) -> None:
         assert passes == len(engine.passes)
 
     work(scenario, answer)
+
+
+@pytest.mark.parametrize("result", ["changed", "failed", "conflict"])
+def test_wake_time_is_kept_however_a_pass_went(result: str) -> None:
+    """A debounce that ends is looked at in time, also while an object cannot be written for long."""
+    queue = Mock(spec=WorkQueue)
+
+    Workers(Mock(spec=Engine), queue, 1)._plan(KEY, Next(result, wake_after=3.0))
+
+    assert [call(KEY, 3.0)] == queue.add_after.mock_calls
 
 
 def test_several_keys_at_once_but_never_the_same_twice() -> None:
