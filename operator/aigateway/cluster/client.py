@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 15.0
 WATCH_SILENCE_SECONDS = 75.0
-"""The API server sends a bookmark about once a minute: a longer silence is a dead connection."""
+"""The API server sends a bookmark about once a minute: after a longer silence the connection is not trusted."""
 PAGE_SIZE = 500
 _LINE_LIMIT = 16 * 2**20
 """Far over the largest object that etcd stores (1.5 MB): a longer line is no watch event."""
@@ -165,10 +165,20 @@ class Client:
                 return
             params["continue"] = metadata["continue"]
 
-    async def watch(
-        self, resource: Resource, namespace: str | None, selector: str, since: str, seconds: int
+    async def watch(  # noqa: PLR0913, PLR0917 (what the API takes)
+        self,
+        resource: Resource,
+        namespace: str | None,
+        selector: str,
+        since: str,
+        seconds: int,
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[JsonObject]:
-        """Yield watch events (bookmarks too) from ``since`` on, until the server ends the stream after ``seconds``."""
+        """Yield watch events (bookmarks too) from ``since`` on, until the server ends the stream after ``seconds``.
+
+        It ends earlier where nothing is heard for WATCH_SILENCE_SECONDS: where nothing happens, servers may leave out
+        bookmarks too.  ``opened`` is called when the server has agreed to the watch.
+        """
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -178,9 +188,14 @@ class Client:
         call = Call("watch", resource.label, "GET", resource.path(namespace), params)
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
         try:
-            async with await self._send(call, timeout) as response:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                response = await self._send(call, timeout)
+            opened()
+            async with response:
                 async for line in _lines(response):
                     yield json.loads(line)
+        except aiohttp.SocketTimeoutError:
+            return
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _no_answer(call, error) from error
 

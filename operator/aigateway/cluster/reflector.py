@@ -20,6 +20,7 @@ from aigateway.cluster.store import Mark
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE_SECONDS = 1.0
 _RELIST_EVERY = 3
 """A version that fails again and again may be one that the server will never know."""
 
@@ -30,8 +31,14 @@ class Api(Protocol):
     def pages(self, resource: Resource, namespace: str | None, selector: str) -> AsyncIterator[Listing]:
         """Yield a collection page by page."""
 
-    def watch(
-        self, resource: Resource, namespace: str | None, selector: str, since: str, seconds: int
+    def watch(  # noqa: PLR0913, PLR0917 (what the API takes)
+        self,
+        resource: Resource,
+        namespace: str | None,
+        selector: str,
+        since: str,
+        seconds: int,
+        opened: Callable[[], None],
     ) -> AsyncIterator[JsonObject]:
         """Yield watch events."""
 
@@ -94,7 +101,7 @@ class Reflector:
     clock: Callable[[], float] = time.monotonic
     synced: bool = False
     heard_at: float = float("-inf")
-    """When the server last said anything about this resource, by ``clock``."""
+    """When the server last said anything about this resource, or agreed to a watch of it, by ``clock``."""
     _since: str = ""
     _compare_at: float = 0.0
     _failures: int = 0
@@ -115,8 +122,8 @@ class Reflector:
         if not self._since or self.clock() >= self._compare_at:
             await self._list()
         started = self.clock()
-        await self._watch()
-        if self.heard_at <= started:
+        events = await self._watch()
+        if not events and self.clock() - started < _AT_ONCE_SECONDS:
             # A server that ends every watch at once must not be asked in a tight loop.
             await self._pause(None)
 
@@ -141,13 +148,22 @@ class Reflector:
             self.synced = True
             self.on_synced()
 
-    async def _watch(self) -> None:
+    async def _watch(self) -> int:
+        """Follow one watch to its end; return how many events there were."""
+        events = 0
         seconds = int(self.timing.watch * random.uniform(1.0, 1.33))  # noqa: S311 (spreads load)
         scope = self.scope
-        async for event in self.api.watch(scope.resource, scope.namespace, scope.selector, self._since, seconds):
+        async for event in self.api.watch(
+            scope.resource, scope.namespace, scope.selector, self._since, seconds, self._opened
+        ):
+            events += 1
             self._take(event["type"], event["object"])
             self.heard_at = self.clock()
             self._failures = 0
+        return events
+
+    def _opened(self) -> None:
+        self.heard_at = self.clock()
 
     def _take(self, kind: str, raw: JsonObject) -> None:
         if kind == "ERROR":

@@ -137,6 +137,20 @@ def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     asyncio.run(main())
 
 
+def test_a_watch_in_which_nothing_happens_ends_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence after the server has agreed to a watch is no error; the watch ends, to be asked for again."""
+    monkeypatch.setattr(client_module, "WATCH_SILENCE_SECONDS", 0.05)
+    opened: list[None] = []
+
+    async def scenario(fake: FakeApiserver, client: Client) -> None:
+        fake.put(SERVICES, "x")
+        watch = client.watch(SERVICES, None, "", str(fake.version), 60, lambda: opened.append(None))
+        assert [] == [event async for event in watch]
+        assert [None] == opened
+
+    with_server(scenario, tmp_path)
+
+
 def test_nobody_listens(tmp_path: Path) -> None:
     """A refused connection is an error with status 0, and is told to whoever counts requests."""
     counted: list[tuple[str, str, int]] = []

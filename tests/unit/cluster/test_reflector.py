@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from aigateway.cluster import client as client_module
+from aigateway.cluster import reflector as reflector_module
 from aigateway.cluster.reflector import Reflector, Scope, Timing
 from aigateway.cluster.resources import SERVICES
 from aigateway.cluster.store import Store
@@ -81,6 +83,21 @@ def test_an_ended_watch_resumes_without_a_list(tmp_path: Path) -> None:
         await until(lambda: contents(store)["a"] == "2")
         assert 1 == fake.count(LIST)
         assert 2 <= fake.count(WATCH)
+
+    follow(scenario, tmp_path)
+
+
+def test_a_quiet_watch_is_renewed_without_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing happens for long, watches follow each other; nothing is listed, and the cache counts as fresh."""
+    monkeypatch.setattr(client_module, "WATCH_SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr(reflector_module, "_AT_ONCE_SECONDS", 0.01)
+
+    async def scenario(fake: FakeApiserver, reflector: Reflector, _: Store[str]) -> None:
+        await until(lambda: fake.count(WATCH) == 1)
+        heard = reflector.heard_at
+        await until(lambda: fake.count(WATCH) >= 5)
+        assert 1 == fake.count(LIST)
+        assert reflector.heard_at > heard
 
     follow(scenario, tmp_path)
 
