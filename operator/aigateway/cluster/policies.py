@@ -18,9 +18,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 import kopf
@@ -49,6 +50,24 @@ class _Backoffs:
 
     def __iter__(self) -> Iterator[float]:
         return (random.uniform(0.5, 1.0) * min(30.0, 2.0**power) for power in itertools.count())  # noqa: S311
+
+
+class _NoEssence(kopf.DiffBaseStorage):
+    """Nothing is kept of an object for kopf to compare it with.
+
+    No handler asks kopf what has changed, and its copies of each object would be a third of its work on an event.
+    """
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:  # noqa: ARG002 (kopf's signature)
+        """Return what to compare: nothing."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002 (kopf's signature)
+        """Return what was kept: nothing."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Keep nothing; kopf asks for it only where there are handlers of changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +340,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = _Backoffs()
     settings.networking.enforce_retry_after = True
+    settings.persistence.diffbase_storage = _NoEssence()
     settings.execution.max_workers = 1
     settings.queueing.idle_timeout = 1
     # kopf would kill the whole process after this long; the process ends itself.

@@ -79,6 +79,7 @@ class World:
         self.children: dict[ChildKind, Store[Json]] = {
             kind: Store(_PARSERS[kind], self._children_changed(kind)) for kind in ChildKind
         }
+        self._children_by_policy: dict[PolicyKey, set[ChildRef]] = {}
         self.presence: dict[ChildKind, Presence] = dict.fromkeys(ChildKind, Presence.UNKNOWN)
         self._lacking: dict[ChildKind, frozenset[Feature]] = {}
         self.policies_synced = False
@@ -130,11 +131,12 @@ class World:
 
     def _children_of(self, key: PolicyKey) -> dict[ChildRef, ChildState]:
         """Return the policy's children; one that is being deleted counts as gone, and is found again by a read."""
+        refs = self._children_by_policy.get(key, ())
+        found = {ref: self.children[ref.kind].get(key.namespace, ref.name) for ref in refs}
         return {
-            ChildRef(kind, entry.name): child_state(entry)
-            for kind, store in self.children.items()
-            for entry in store.namespace(key.namespace).values()
-            if policy_of(entry.value) == key.name and "deletionTimestamp" not in entry.value["metadata"]
+            ref: child_state(entry)
+            for ref, entry in found.items()
+            if entry is not None and "deletionTimestamp" not in entry.value["metadata"]
         }
 
     def _foreign_rules(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[str, str]:
@@ -256,6 +258,7 @@ class World:
 
     def _children_changed(self, kind: ChildKind) -> Callable[[Entry[Json] | None, Entry[Json] | None], None]:
         def changed(old: Entry[Json] | None, new: Entry[Json] | None) -> None:
+            self._note_child(kind, old, new)
             self._child_changed(old, new)
             self._make_way(kind, old, new)
             if kind is ChildKind.VIRTUAL_SERVICE:
@@ -283,6 +286,17 @@ class World:
             resolved = self.index.resolved(PolicyKey(policy.namespace, policy.name))
             if isinstance(resolved, ResolvedPolicy) and resolved.connection_pool is not None:
                 self._wake(resolved.key)
+
+    def _note_child(self, kind: ChildKind, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
+        """Remember the children of each policy by name, so that a pass need not look at those of all others."""
+        for entry in (old, new):
+            name = policy_of(entry.value) if entry is not None else None
+            if entry is not None and name:
+                key, ref = PolicyKey(entry.namespace, name), ChildRef(kind, entry.name)
+                refs = self._children_by_policy.setdefault(key, set())
+                (refs.add if entry is new else refs.discard)(ref)
+                if not refs:
+                    del self._children_by_policy[key]
 
     def _child_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
         for entry in (old, new):
