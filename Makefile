@@ -118,7 +118,7 @@ BENCHES := main
 .PHONY: bench
 bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark on the real stack
 
-.PHONY: $(addprefix bench-,$(BENCHES))
+.PHONY: bench-main
 bench-main: ## Measure the whole operator beside a bare client (about 8 min; FLAGS=--quick for a look)
 $(addprefix bench-,$(BENCHES)): bench-%: $(VENV)
 	$(PY) -m tests.stack build --parts cluster,routing
