@@ -148,6 +148,11 @@ async def no_connection(exchange: Exchange) -> web.StreamResponse:
     return web.Response()
 
 
+async def nothing(_: Exchange) -> web.StreamResponse:
+    """Agree, and say nothing: a watch that ends at once."""
+    return web.Response()
+
+
 async def half_an_answer(exchange: Exchange) -> web.StreamResponse:
     """Let the apiserver do it, and pass on the first half of what it says (of a watch: of the first event)."""
     answer = await exchange.forward()

@@ -1,11 +1,13 @@
-"""One operator per test behind a proxy that breaks what the test says, and short ways to change a policy and to wait.
+"""One operator per file behind a proxy that breaks what a test says, and short ways to change a policy and to wait.
 
-An operator that has exited, or has met anything unexpected, fails its test whatever else was seen.
+Each test finds the policy ``llm`` in effect, 80 to 20, and everything at rest.  An operator that has exited fails the
+test, and one that met anything unexpected fails the file, whatever else was seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import pytest
 
 from tests.integration.operator_process import Audit, OperatorProcess, install, quiet
 from tests.integration.test_operator import GATEWAY, policy, wait_ready, weights
+from tests.stack import models
 from tests.stack.build import ensure
 from tests.stack.cluster import Cluster, Manifest
 from tests.stack.faults import FaultProxy
-from tests.stack.models import Model
+from tests.stack.services import namespace_manifest
 from tests.stack.stack import Stack
 from tests.stack.waiting import eventually
 
@@ -60,42 +63,54 @@ def kubeconfig(stack: Stack) -> Path:
     return install(stack.cluster)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def namespace(stack: Stack) -> Iterator[str]:
+    """Give the name of a Kubernetes namespace of this file's own; its deletion is started at the end."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    stack.cluster.apply(namespace_manifest(name))
+    yield name
+    stack.cluster.delete("Namespace", name)
+
+
+@pytest.fixture(scope="module")
 def faults(stack: Stack) -> Iterator[FaultProxy]:
     """Give the proxy between the operator and the apiserver."""
     with FaultProxy(stack.pki) as proxy:
         yield proxy
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(namespace: str) -> dict[str, str]:
-    """Look at this test's namespace alone, so that no other test's leftovers are counted."""
+    """Look at this file's namespace alone, so that no other test's leftovers are counted."""
     return {"namespaces": namespace, "default-gateway": GATEWAY}
 
 
-@pytest.fixture
-def operator(
+@pytest.fixture(scope="module")
+def running(
     stack: Stack, kubeconfig: Path, faults: FaultProxy, namespace: str, settings: dict[str, str]
 ) -> Iterator[OperatorProcess]:
-    """Run the operator behind the proxy, and check at its end that nothing has ended it or was unexpected."""
+    """Run the operator behind the proxy among its models; at its end nothing unexpected must be in its log."""
+    for name in ("llm-v1", "llm-v2"):
+        models.deploy(stack.cluster, namespace, name)
     log = stack.processes.logs / f"operator-{namespace}.log"
-    process = OperatorProcess(faults.kubeconfig(kubeconfig), log, settings)
-    try:
-        process.start()
+    with OperatorProcess(faults.kubeconfig(kubeconfig), log, settings) as process:
         yield process
-        assert process.stop() in (0, None), process.tail()
-    finally:
-        process.stop()
     assert [] == unexpected(log)
 
 
 @pytest.fixture
-def split(
-    stack: Stack, cluster: Cluster, namespace: str, model: Callable[..., Model], operator: OperatorProcess
-) -> Split:
-    """Give a policy of two versions, 80 to 20, in effect and at rest."""
-    model("llm-v1")
-    model("llm-v2")
+def operator(running: OperatorProcess) -> Iterator[OperatorProcess]:
+    """Give the operator that runs, and check after the test that nothing has ended it."""
+    pid = running.pid
+    eventually(running.ready, "the operator is ready", within=RECOVERY_SECONDS)
+    yield running
+    assert pid == running.pid
+    eventually(running.ready, "the operator is ready again", within=RECOVERY_SECONDS)
+
+
+@pytest.fixture
+def split(stack: Stack, cluster: Cluster, namespace: str, operator: OperatorProcess) -> Split:
+    """Give the policy of two versions, 80 to 20, in effect and at rest."""
     split = Split(cluster, namespace)
     split.change(80)
     split.wait(80)

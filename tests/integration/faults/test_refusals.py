@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tests.integration.faults.conftest import RECOVERY_SECONDS, Split
@@ -12,7 +12,6 @@ from tests.integration.test_operator import children, condition, one_backend, po
 from tests.stack.build import ensure
 from tests.stack.cluster import Cluster, Manifest
 from tests.stack.faults import Asked, FaultProxy, refusal, watches, writes
-from tests.stack.models import Model
 from tests.stack.waiting import eventually
 
 POOL = {"connectionPool": {"maxOpen": 50}}
@@ -54,7 +53,7 @@ def rights_taken(cluster: Cluster, resource: str) -> Iterator[None]:
 
 
 def test_a_right_that_is_taken_away_is_named(
-    cluster: Cluster, namespace: str, operator: OperatorProcess, faults: FaultProxy, split: Split
+    cluster: Cluster, namespace: str, faults: FaultProxy, split: Split
 ) -> None:
     """Who needs the forbidden kind says so in the API server's words, others go on, and it heals by itself."""
     with rights_taken(cluster, "destinationrules"):
@@ -69,7 +68,7 @@ def test_a_right_that_is_taken_away_is_named(
 
     eventually(lambda: is_ready(cluster, namespace, "pooled"), within=PATIENCE_SECONDS)
     assert {"DestinationRule/pooled-v1", "VirtualService/pooled-gateway"} <= children(cluster, namespace)
-    eventually(operator.ready, "the operator is ready again", within=RECOVERY_SECONDS)
+    cluster.delete("AIGatewayPolicy", "pooled", namespace)
 
 
 def test_a_route_waits_for_the_rule_that_it_needs(
@@ -106,22 +105,19 @@ def test_a_fix_is_tried_at_once(cluster: Cluster, operator: OperatorProcess, fau
     assert operator.ready()
 
 
-def test_an_object_in_the_way_that_goes_is_noticed(
-    cluster: Cluster, namespace: str, operator: OperatorProcess, model: Callable[..., Model]
-) -> None:
+def test_an_object_in_the_way_that_goes_is_noticed(cluster: Cluster, namespace: str, operator: OperatorProcess) -> None:
     """The name is taken over when it becomes free, not at some later try."""
-    model("llm-v1")
     spec: dict[str, Any] = {"hosts": ["z.example.com"], "http": [{"route": [{"destination": {"host": "llm-v1"}}]}]}
-    metadata = {"name": "llm-gateway", "namespace": namespace}
+    metadata = {"name": "late-gateway", "namespace": namespace}
     cluster.apply(
         {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata, "spec": spec}
     )
-    cluster.apply(policy(namespace, backends=one_backend()))
-    eventually(lambda: condition(cluster, namespace, "Programmed")[:2] == ("False", "NameTaken"))
+    cluster.apply(policy(namespace, "late", hosts=["late.example.com"], backends=one_backend()))
+    eventually(lambda: condition(cluster, namespace, "Programmed", "late")[:2] == ("False", "NameTaken"))
     tries = operator.metric("aigateway_reconciles_total", result="failed")
 
-    cluster.delete("VirtualService", "llm-gateway", namespace)
-    wait_ready(cluster, namespace)
+    cluster.delete("VirtualService", "late-gateway", namespace)
+    wait_ready(cluster, namespace, "late")
 
     assert tries == operator.metric("aigateway_reconciles_total", result="failed")
 
