@@ -86,7 +86,7 @@ def helm(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 
 @pytest.fixture
-def pristine(cluster: Cluster) -> Iterator[None]:
+def pristine(helm: Helm, cluster: Cluster) -> Iterator[None]:  # noqa: ARG001 (only the stack has one: no other cluster is cleared)
     """Take away what an earlier test or release has left of the operator."""
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     _clear(cluster)
@@ -165,7 +165,7 @@ def installed(helm: Helm, cluster: Cluster, runner: Runner) -> Installed:  # noq
 
 
 @pytest.fixture(autouse=True)
-def no_policy_is_left(cluster: Cluster) -> Iterator[None]:
+def no_policy_is_left(helm: Helm, cluster: Cluster) -> Iterator[None]:  # noqa: ARG001 (same)
     """Delete every test's policies while their definition is still there."""
     yield
     cluster.kubectl("delete", "aigatewaypolicies", "-A", "--all", check=False)

@@ -60,7 +60,7 @@ def checkout(tmp_path: Path, cluster: Cluster) -> Iterator[Path]:
     cluster.delete("Gateway", "models", "istio-system")
     for item in FRONT:
         cluster.delete(item["kind"], item["metadata"]["name"], "istio-system")
-    cluster.kubectl("delete", "namespace", MODELS, "--ignore-not-found", "--wait=true", "--timeout=60s")
+    cluster.delete("Namespace", MODELS)
 
 
 def test_the_pages_own_values_are_valid(helm: Helm) -> None:

@@ -159,6 +159,19 @@ def test_without_keeping_the_definition_goes_with_the_release(helm: Helm, cluste
     eventually(lambda: not cluster.find("CustomResourceDefinition", "aigatewaypolicies.aigateway.dev"))
 
 
+def test_an_operator_without_its_definition_waits_for_it(helm: Helm, cluster: Cluster, runner: Runner) -> None:
+    """With `crds.enabled=false` and no definition the operator is alive and not ready; once there is one, it leads."""
+    helm.install({**VALUES, "crds": {"enabled": False}})
+    eventually(lambda: [probe(pod, "livez", VALUES["probes"]["port"]) for pod in pods(cluster)] == ["ok"])
+    with pytest.raises(AssertionError, match="policies not listed yet"):
+        probe(pods(cluster)[0], "readyz", VALUES["probes"]["port"])
+
+    cluster.apply_file(MANIFESTS / "crd.yaml")
+
+    pod = wait_leading(cluster)
+    assert "install the AIGatewayPolicy CRD" in runner.log(pod["metadata"]["name"]).read_text()
+
+
 def test_plain_manifests_install_the_same(cluster: Cluster) -> None:
     """`kubectl apply -f manifests/install` gives two pods that the restricted standard lets in, and the definition."""
     cluster.kubectl("apply", "-f", str(MANIFESTS))
