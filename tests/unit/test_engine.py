@@ -221,6 +221,26 @@ def test_a_taken_name_is_looked_at_again_within_a_minute(tmp_path: Path) -> None
     drive(scenario, tmp_path)
 
 
+def test_a_repair_that_was_refused_does_not_count_as_one(tmp_path: Path) -> None:
+    """Only what was put back counts against someone who keeps changing a child; refusals have their own backoff."""
+
+    async def scenario(case: Case) -> None:
+        case.policy()
+        await case.settle()
+        store = case.world.children[ChildKind.VIRTUAL_SERVICE]
+        entry = store.get("models", "llm-gateway")
+        assert entry is not None
+        kept = {key: entry.value["metadata"][key] for key in ("labels", "annotations", "ownerReferences")}
+        store.put(case.fake.put(VIRTUAL_SERVICES, "llm-gateway", metadata=kept, spec={"hosts": ["b.example.com"]}))
+        case.fake.faults += [(ROUTE, refusal(500, "No")) for _ in range(2)]
+        for _ in range(3):
+            await case.engine.reconcile(KEY)
+        assert 3 == case.writes.count(ROUTE)
+        assert ("True", "Programmed") == case.condition("Programmed")
+
+    drive(scenario, tmp_path)
+
+
 def test_replicas_are_written_at_most_every_ten_seconds(tmp_path: Path) -> None:
     """A status that differs in replicas alone waits for its turn; with anything else it goes along at once."""
 
