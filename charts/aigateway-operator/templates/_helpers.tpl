@@ -106,3 +106,18 @@ capabilities: {drop: [ALL]}
   name: {{ include "aigateway-operator.serviceAccountName" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{/* What the schema cannot say: relations between values. The operator would refuse the same at its start. */}}
+{{- define "aigateway-operator.check" -}}
+{{- with .Values.leaderElection }}
+{{- if gt (mul 4 .renewDeadlineSeconds) (mul 3 .leaseSeconds) }}
+{{- fail "leaderElection.renewDeadlineSeconds must be at most three quarters of leaderElection.leaseSeconds" }}
+{{- end }}
+{{- if gt (mul 2 .retrySeconds) (int64 .renewDeadlineSeconds) }}
+{{- fail "leaderElection.retrySeconds must be at most half of leaderElection.renewDeadlineSeconds" }}
+{{- end }}
+{{- end }}
+{{- if and .Values.gateways.grants (not .Values.gateways.restricted) }}
+{{- fail "gateways.grants has no effect unless gateways.restricted is true" }}
+{{- end }}
+{{- end }}

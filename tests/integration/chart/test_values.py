@@ -65,6 +65,21 @@ def test_wrong_values_are_refused_by_name(helm: Helm, values: Manifest, told: st
     assert told in said
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        pytest.param({"leaderElection": {"leaseSeconds": 12}}, "renewDeadlineSeconds must be at most", id="deadline"),
+        pytest.param({"leaderElection": {"retrySeconds": 6}}, "retrySeconds must be at most half", id="retry"),
+        pytest.param(
+            {"gateways": {"grants": [{"gateway": "a/b"}]}}, "gateways.grants has no effect", id="grants-without-effect"
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(helm: Helm, values: Manifest, told: str) -> None:
+    """What no schema can say is refused as well, before anything is installed."""
+    assert told in helm("template", RELEASE, CHART, values=values, check=False)
+
+
 def test_the_plain_manifests_are_current(helm: Helm) -> None:
     """After a change of the chart somebody ran `make generate`."""
     assert [] == stale(ROOT, manifest_files(ROOT, helm.program))
