@@ -1,8 +1,8 @@
 """The floor: what any operator has to do at the least, in bare aiohttp, without safety, memory or reasons.
 
-It runs as ``python -m tests.bench.bare KUBECONFIG TEMPLATE CONCURRENCY``: it lists the policies, watches them, and on
-each new generation applies one VirtualService and one status, both as the template has them.  It says ``ready`` on
-standard output once it watches.  :mod:`tests.bench.site` starts it.
+It runs as ``python -m tests.bench.bare KUBECONFIG TEMPLATE CONCURRENCY NAMESPACE…``: it lists the policies, watches
+them, and on each new generation of one in these namespaces applies one VirtualService and one status, both as the
+template has them.  It says ``ready`` on standard output once it watches.  :mod:`tests.bench.site` starts it.
 """
 
 from __future__ import annotations
@@ -78,9 +78,12 @@ def _words(metadata: dict[str, Any]) -> tuple[str, str, str]:
 class Bare:
     """The program."""
 
-    def __init__(self, access: Access, template: Template, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, access: Access, template: Template, namespaces: frozenset[str], session: aiohttp.ClientSession
+    ) -> None:
         self._access = access
         self._template = template
+        self._namespaces = namespaces
         self._session = session
         self._generations: dict[str, int] = {}
         self._changed: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -103,11 +106,11 @@ class Bare:
                         self._changed.put_nowait(event["object"])
 
     def _note(self, policy: dict[str, Any]) -> bool:
-        """Whether this generation is new."""
+        """Whether this generation is new, and ours to write."""
         uid, generation = policy["metadata"]["uid"], int(policy["metadata"]["generation"])
         known = self._generations.get(uid)
         self._generations[uid] = generation
-        return known != generation
+        return known != generation and policy["metadata"]["namespace"] in self._namespaces
 
     async def _work(self) -> None:
         while True:
@@ -132,13 +135,13 @@ async def _events(stream: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any
         yield json.loads(line)
 
 
-async def main(access: Access, template: Template, concurrency: int) -> None:
+async def main(access: Access, template: Template, concurrency: int, namespaces: frozenset[str]) -> None:
     """Run until the process ends."""
     async with access.session() as session:
-        await Bare(access, template, session).run(concurrency)
+        await Bare(access, template, namespaces, session).run(concurrency)
 
 
 if __name__ == "__main__":
-    _, kubeconfig, template, concurrency = sys.argv
+    _, kubeconfig, template, concurrency, *namespaces = sys.argv
     words = json.loads(Path(template).read_text())
-    asyncio.run(main(read_access(Path(kubeconfig)), Template(**words), int(concurrency)))
+    asyncio.run(main(read_access(Path(kubeconfig)), Template(**words), int(concurrency), frozenset(namespaces)))

@@ -33,7 +33,7 @@ class Burst:
         ours, theirs = [], []
         for _ in range(site.sizes.rounds):
             ours.append(_turn(site, OPERATOR_USER, site.operator))
-            theirs.append(_turn(site, BARE_USER, site.bare))
+            theirs.append(_turn(site, BARE_USER, lambda: site.bare(objects.NAMESPACES)))
         mine, floor = statistics.median(ours), statistics.median(theirs)
         note = f"{site.sizes.policies} policies: {mine:.2f} s beside {floor:.2f} s"
         return Reading({"burst_ratio": mine / floor}, {"burst_ratio": note})
@@ -42,7 +42,7 @@ class Burst:
 def _turn(site: Site, user: str, worker: Callable[[], contextlib.AbstractContextManager[object]]) -> float:
     """Return the seconds between the first policy's arrival at the API server and the last one's status."""
     site.clear()
-    calls = [load.create(objects.policy(number)) for number in range(site.sizes.policies)]
+    calls = [load.create(objects.policy(*objects.spot(number))) for number in range(site.sizes.policies)]
     with worker():
         creations, trail = site.trail(USER), site.trail(user)
         site.load.send(calls)

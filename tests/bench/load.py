@@ -17,6 +17,9 @@ from tests.stack.cluster import Manifest
 
 USER = "admin"
 """The account in the audit log."""
+_TURN_SECONDS = 30
+_LOOK_SECONDS = 0.005
+_MOMENT_SECONDS = 0.03
 _PATHS = {
     "AIGatewayPolicy": "apis/aigateway.dev/v1alpha1/namespaces/{}/aigatewaypolicies",
     "Service": "api/v1/namespaces/{}/services",
@@ -81,6 +84,24 @@ class Load:
                 for number, call in enumerate(calls):
                     await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
                     group.create_task(ask(call))  # type: ignore[arg-type]
+
+        asyncio.run(self._with_session(one_by_one))
+
+    def in_turn(self, calls: Sequence[Call], done: Callable[[int], bool]) -> None:
+        """Send one call after the other, each a moment after ``done`` says of the one before (by its number) that it is.
+
+        The moment is for what a side does when the user is served already: it must not be in the other side's way.
+        """
+
+        async def one_by_one(ask: Callable[[Call], Awaitable[None]]) -> None:
+            for number, call in enumerate(calls):
+                await ask(call)
+                deadline = time.monotonic() + _TURN_SECONDS
+                while not done(number):
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"{call.path} had no effect within {_TURN_SECONDS} s")
+                    await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_MOMENT_SECONDS)
 
         asyncio.run(self._with_session(one_by_one))
 

@@ -10,6 +10,8 @@ from tests.stack.cluster import Manifest
 from tests.stack.models import deployment
 
 NAMESPACES = tuple(f"bench-{letter}" for letter in "abcde")
+FLOOR_NAMESPACES = tuple(f"bench-floor-{letter}" for letter in "abcde")
+"""For policies that the bare client alone looks after, beside an operator that looks after the others."""
 GATEWAY = "istio-system/ai-gateway"
 
 
@@ -18,9 +20,13 @@ def spot(number: int) -> tuple[str, str]:
     return NAMESPACES[number % len(NAMESPACES)], f"policy-{number:05}"
 
 
-def policy(number: int, weight: int = 80) -> Manifest:
+def floor_spot(number: int) -> tuple[str, str]:
+    """Return namespace and name of a policy of the bare client's own."""
+    return FLOOR_NAMESPACES[number % len(FLOOR_NAMESPACES)], f"floor-{number:05}"
+
+
+def policy(namespace: str, name: str, weight: int = 80) -> Manifest:
     """Return a policy; ``weight`` is the share of its first version."""
-    namespace, name = spot(number)
     return {
         "apiVersion": "aigateway.dev/v1alpha1",
         "kind": "AIGatewayPolicy",

@@ -81,7 +81,7 @@ class Site:
         """See to it that exactly so many policies are there, each new; what was generated for others is gone."""
         self.clear()
         self.versions(policies)
-        self.load.send(load.create(objects.policy(number)) for number in range(policies))
+        self.load.send(load.create(objects.policy(*objects.spot(number))) for number in range(policies))
 
     def clear(self) -> None:
         """Delete every policy, and wait until what was generated for them is gone as well."""
@@ -110,11 +110,12 @@ class Site:
     # Who works ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def operator(self) -> Iterator[OperatorProcess]:
-        """Run the operator as it is installed, with election, over all namespaces."""
+    def operator(self, namespaces: tuple[str, ...] = ()) -> Iterator[OperatorProcess]:
+        """Run the operator as it is installed, with election, over all namespaces or some."""
         log = self.stack.processes.logs / f"operator-{next(self._count)}.log"
         settings = {
             "default-gateway": objects.GATEWAY,
+            **({"namespaces": ",".join(namespaces)} if namespaces else {}),
             "leader-election": "true",
             "lease-namespace": operator_process.NAMESPACE,
             "lease-name": LEASE,
@@ -137,9 +138,9 @@ class Site:
         eventually(at_rest, "the operator is at rest", within=120, every=0.25)
 
     @contextlib.contextmanager
-    def bare(self) -> Iterator[None]:
-        """Run the bare client; :meth:`take_template` comes first."""
-        arguments = (str(self.bare_kubeconfig), str(self.template), str(CONCURRENCY))
+    def bare(self, namespaces: tuple[str, ...]) -> Iterator[None]:
+        """Run the bare client over the policies of some namespaces; :meth:`take_template` comes first."""
+        arguments = (str(self.bare_kubeconfig), str(self.template), str(CONCURRENCY), *namespaces)
         command = [sys.executable, "-m", "tests.bench.bare", *arguments]
         log = self.stack.processes.logs / f"bare-{next(self._count)}.log"
         with log.open("wb") as errors:

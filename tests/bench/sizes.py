@@ -15,10 +15,8 @@ class Sizes:
     idle_seconds: float = 60
     single_changes: int = 5
     policies: int = 500
-    latency_changes: int = 200
-    """One after the other, in each turn."""
-    latency_rate: float = 25
-    """Changes a second while latency is measured: slow enough that no change waits for the one before."""
+    latency_changes: int = 150
+    """For each side, in each round, by turns; each waits until the one before is done."""
     memory_changes: int = 10_000
     foreign_slices: int = 5000
     foreign_deployments: int = 2000
@@ -34,7 +32,7 @@ QUICK = Sizes(
     idle_seconds=8,
     single_changes=3,
     policies=100,
-    latency_changes=60,
+    latency_changes=50,
     memory_changes=500,
     foreign_slices=500,
     foreign_deployments=100,
