@@ -88,7 +88,7 @@ class Load:
         asyncio.run(self._with_session(one_by_one))
 
     def in_turn(self, calls: Sequence[Call], done: Callable[[int], bool]) -> None:
-        """Send one call after the other, each a moment after ``done`` says of the one before (by its number) that it is.
+        """Send one call after the other, each a moment after ``done`` says of the one before (by number) that it is.
 
         The moment is for what a side does when the user is served already: it must not be in the other side's way.
         """
