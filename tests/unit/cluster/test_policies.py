@@ -277,6 +277,18 @@ def test_kopf_is_told_to_write_nothing_and_never_to_give_up() -> None:
     assert 15.0 <= waits[-1] <= 30.0
 
 
+def test_kopf_keeps_nothing_of_an_object() -> None:
+    """What kopf would copy of each object to compare it with is empty, and nothing is looked for on the object."""
+    storage = _settings().persistence.diffbase_storage
+    annotations = {"kopf.zalando.org/last-handled-configuration": "{}"}
+    body = kopf.Body({"metadata": {"name": "llm", "annotations": annotations}, "spec": {"hosts": ["a.example.com"]}})
+    patch = kopf.Patch()
+
+    storage.store(body=body, patch=patch, essence=kopf.BodyEssence(spec={}))
+
+    assert ({}, None, {}) == (storage.build(body=body), storage.fetch(body=body), dict(patch))
+
+
 def test_login(tmp_path: Path) -> None:
     """The watch logs in where and as whom the client does, and asks again while a token lasts."""
 

@@ -118,6 +118,34 @@ def test_a_child_that_changes_hands_wakes_both(case: Case) -> None:
     assert {"models/llm", "models/other"} == case.woken()
 
 
+def test_children_are_seen_as_they_are_now(case: Case) -> None:
+    """A child is observed in its newest version, only by the policy that its label names, and until it is gone."""
+    case.child("llm-gateway")
+    case.child("llm-gateway")
+    [seen] = case.observe().children.values()
+    assert str(case.version) == seen.resource_version
+
+    case.child("llm-gateway", policy="other")
+    assert {} == case.observe().children
+    assert 1 == len(case.observe(PolicyKey("models", "other")).children)
+
+    case.world.children[ChildKind.VIRTUAL_SERVICE].remove(
+        case.raw("llm-gateway", metadata={"labels": {"aigateway.dev/policy": "other"}})
+    )
+    assert {} == case.observe(PolicyKey("models", "other")).children
+
+
+def test_children_of_a_kind_that_was_removed_are_gone(case: Case) -> None:
+    """No child is observed after its kind has left the cluster, and those of its return are."""
+    case.world.set_presence(ChildKind.VIRTUAL_SERVICE, Presence.SYNCED)
+    case.child("llm-gateway")
+    case.world.set_presence(ChildKind.VIRTUAL_SERVICE, Presence.ABSENT)
+    assert {} == case.observe().children
+
+    case.child("llm-gateway")
+    assert [ChildRef(ChildKind.VIRTUAL_SERVICE, "llm-gateway")] == list(case.observe().children)
+
+
 def test_what_a_policy_refers_to_follows_its_spec(case: Case) -> None:
     """After a change of the backends, the old Service no longer wakes the policy and the new one does."""
     case.policy(service="new-v1")
