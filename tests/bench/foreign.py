@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from tests.bench import load, objects, procfs
 from tests.bench.figure import Reading
+from tests.bench.rest import put_into_effect
 from tests.bench.site import Site
 from tests.integration.operator_process import OperatorProcess
 from tests.stack.models import deployment
@@ -26,10 +27,7 @@ class Foreign:
 
     def setup(self, site: Site) -> None:
         """Have the policies standing and in effect."""
-        site.stand(site.sizes.rest_policies)
-        with site.operator() as running:
-            site.wait_programmed(site.sizes.rest_policies)
-            site.settle(running)
+        put_into_effect(site)
 
     def measure(self, site: Site) -> Reading:
         """Compare the medians."""

@@ -36,6 +36,7 @@ class Latency:
             site.settle(running)
             site.take_template()
             rounds = self._rounds(site)
+        site.clear()
         columns = [statistics.median(column) for column in zip(*rounds, strict=True)]
         (p50, p99), (floor_p50, floor_p99) = columns[:2], columns[2:]
         notes = (_beside(p50, floor_p50), _beside(p99, floor_p99))

@@ -44,11 +44,8 @@ class Restart:
     reach: ClassVar[dict[str, float]] = {"restart_writes": 0.0}
 
     def setup(self, site: Site) -> None:
-        """Let one operator put the policies into effect, and stop it."""
-        site.stand(site.sizes.rest_policies)
-        with site.operator() as running:
-            site.wait_programmed(site.sizes.rest_policies)
-            site.settle(running)
+        """Have the policies standing, and put into effect by an operator that is gone."""
+        put_into_effect(site)
 
     def measure(self, site: Site) -> Reading:
         """Count what the next one writes to policies and children."""
@@ -89,6 +86,15 @@ class Change:
         values = {"change_writes": float(max(writes)), "change_reads": float(max(reads))}
         note = f"each of {len(costs)} changes: {' | '.join(sorted(set(map(_counted, costs))))}"
         return Reading(values, dict.fromkeys(values, note))
+
+
+def put_into_effect(site: Site) -> None:
+    """Have the policies standing and in effect, and no operator running."""
+    site.stand(site.sizes.rest_policies)
+    if site.programmed() < site.sizes.rest_policies:
+        with site.operator() as running:
+            site.wait_programmed(site.sizes.rest_policies)
+            site.settle(running)
 
 
 def _counted(requests: Iterable[Request]) -> str:

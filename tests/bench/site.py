@@ -54,6 +54,7 @@ class Site:
     _count: Iterator[int] = field(default_factory=itertools.count)
     extra_namespaces: set[str] = field(default_factory=set)
     _versions: int = 0
+    _standing: int = 0
 
     @property
     def cluster(self) -> Cluster:
@@ -78,16 +79,19 @@ class Site:
         self._versions = max(self._versions, policies)
 
     def stand(self, policies: int) -> None:
-        """See to it that exactly so many policies are there, each new; what was generated for others is gone."""
-        self.clear()
-        self.versions(policies)
-        self.load.send(load.create(objects.policy(*objects.spot(number))) for number in range(policies))
+        """See to it that exactly so many policies are there; where they are not, all are made anew."""
+        if self._standing != policies:
+            self.clear()
+            self.versions(policies)
+            self.load.send(load.create(objects.policy(*objects.spot(number))) for number in range(policies))
+            self._standing = policies
 
     def clear(self) -> None:
         """Delete every policy, and wait until what was generated for them is gone as well."""
         found = [item["metadata"] for item in self._items("AIGatewayPolicy")]
         self.load.send(load.delete("AIGatewayPolicy", item["namespace"], item["name"]) for item in found)
         eventually(lambda: not self._items("VirtualService"), "all is gone", within=120)
+        self._standing = 0
 
     def leave(self) -> None:
         """Leave the cluster to others: start the deletion of everything that was made."""

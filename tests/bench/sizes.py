@@ -29,14 +29,14 @@ class Sizes:
 FULL = Sizes()
 QUICK = Sizes(
     rest_policies=20,
-    idle_seconds=8,
-    single_changes=3,
-    policies=100,
+    idle_seconds=5,
+    single_changes=2,
+    policies=50,
     latency_changes=50,
-    memory_changes=500,
-    foreign_slices=500,
-    foreign_deployments=100,
-    foreign_seconds=3,
+    memory_changes=200,
+    foreign_slices=300,
+    foreign_deployments=50,
+    foreign_seconds=2,
     flips=2,
 )
 SMOKE = Sizes(rest_policies=5, idle_seconds=3, single_changes=1)
