@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from kubernetes.client.exceptions import ApiException
+
 from tests.integration.faults.conftest import RECOVERY_SECONDS, Split
 from tests.integration.operator_process import ACCOUNT, OperatorProcess
 from tests.integration.test_operator import children, condition, one_backend, policy, wait_ready
@@ -29,11 +31,11 @@ def is_ready(cluster: Cluster, namespace: str, name: str = "llm") -> bool:
     return condition(cluster, namespace, "Ready", name)[0] == "True"
 
 
-def failed(cluster: Cluster, namespace: str, name: str = "llm") -> str:
-    """Return what a policy says of the write that failed, once it does."""
+def failed(cluster: Cluster, namespace: str, name: str = "llm", kind: str = "Programmed") -> str:
+    """Return what a policy says of the write that failed, once it does, in this condition."""
 
     def said() -> str:
-        status, reason, message = condition(cluster, namespace, "Programmed", name)
+        status, reason, message = condition(cluster, namespace, kind, name)
         assert ("False", "ApplyFailed") == (status, reason)
         return message
 
@@ -69,6 +71,7 @@ def test_a_right_that_is_taken_away_is_named(
     eventually(lambda: is_ready(cluster, namespace, "pooled"), within=PATIENCE_SECONDS)
     assert {"DestinationRule/pooled-v1", "VirtualService/pooled-gateway"} <= children(cluster, namespace)
     cluster.delete("AIGatewayPolicy", "pooled", namespace)
+    eventually(lambda: children(cluster, namespace) == {"VirtualService/llm-gateway"}, within=PATIENCE_SECONDS)
 
 
 def test_a_route_waits_for_the_rule_that_it_needs(
@@ -128,13 +131,15 @@ def test_a_scaling_webhook_that_is_down_does_not_hold_routing_up(
     """What KEDA's webhook can't judge is not scaled and is said so; routes change all the same."""
     for definition in ensure(["keda"], lambda _: None).asset_files("keda"):
         cluster.apply_file(definition)
+    watched = {"resource": "scaledobjects.keda.sh"}
     eventually(
-        lambda: "ScaledObject not" not in operator.probe("readyz")[1] and has_scaling(operator),
+        lambda: operator.metric("aigateway_watch_age_seconds", **watched) > 0,
         "ScaledObjects are watched",
         within=PATIENCE_SECONDS,
     )
     webhook = dead_webhook()
     cluster.apply(webhook)
+    eventually(lambda: is_refused(cluster, namespace), "the webhook is asked")
     try:
         wanted = split.manifest(50)
         wanted["spec"]["backends"][0]["autoscaling"] = {
@@ -142,19 +147,28 @@ def test_a_scaling_webhook_that_is_down_does_not_hold_routing_up(
             "rules": [{"type": "CPU", "cpu": {"utilizationPercent": 70}}],
         }
         cluster.apply(wanted)
-        said = failed(cluster, namespace)
-        assert 50 == split.written()
+        said = failed(cluster, namespace, kind="ScalingReady")
+        split.wait(50)
     finally:
         cluster.delete("ValidatingWebhookConfiguration", webhook["metadata"]["name"])
     assert "ScaledObject llm-v1" in said
     assert "failed calling webhook" in said
-    eventually(lambda: is_ready(cluster, namespace), within=PATIENCE_SECONDS)
-    assert cluster.find("ScaledObject", "llm-v1", namespace) is not None
+    eventually(lambda: cluster.find("ScaledObject", "llm-v1", namespace), within=PATIENCE_SECONDS)
 
 
-def has_scaling(operator: OperatorProcess) -> bool:
-    """Return whether the operator watches ScaledObjects."""
-    return 'resource="scaledobjects.keda.sh"' in operator.probe("metrics")[1]
+def is_refused(cluster: Cluster, namespace: str) -> bool:
+    """Return whether a ScaledObject would be refused now."""
+    scaled: Manifest = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "any", "namespace": namespace},
+        "spec": {"scaleTargetRef": {"name": "any"}, "triggers": [{"type": "cpu", "metadata": {"value": "1"}}]},
+    }
+    try:
+        cluster.apply(scaled, dry_run=True)
+    except ApiException as refused:
+        return "failed calling webhook" in str(refused.body)
+    return False
 
 
 def dead_webhook() -> Manifest:
