@@ -128,6 +128,9 @@ def planned(plan: Any, uid: str) -> dict[tuple[str, str], Any]:
 def written(cluster: Cluster, namespace: str, objects: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
     """Return the same objects as they are in the cluster (None: not there)."""
     found = {key: cluster.find(*key, namespace) for key in objects}
+    for body in found.values():
+        # KEDA marks what it has taken over.
+        (body or {"metadata": {}})["metadata"].get("labels", {}).pop("scaledobject.keda.sh/name", None)
     return {key: without_bookkeeping(body) if body else None for key, body in found.items()}
 
 

@@ -71,7 +71,9 @@ class Contests:
         if new is None or is_generated(new.value):
             self._change(holder, None, frozenset())
         else:
-            self._change(holder, _age(new), claims_of_virtual_service(new.value, self._cluster_domain))
+            # Of one second the policy counts as older: an object of its own that lost its owner must not outlive it.
+            age = Age(_age(new).created, f"~{new.uid}")
+            self._change(holder, age, claims_of_virtual_service(new.value, self._cluster_domain))
 
     def forget_virtual_services(self, entries: Iterable[Entry[Json]]) -> None:
         """Drop what VirtualServices of others claim: the cluster no longer has the kind."""

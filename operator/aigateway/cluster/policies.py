@@ -264,6 +264,7 @@ class PolicyWatch:
 
     async def _operate(self) -> None:
         stop = asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(_quiet_about_cut_watches)
         self._kopf = (asyncio.get_running_loop(), stop)
         beat = asyncio.create_task(self._beat(), name="heartbeat")
         namespaces = self._listings.namespaces
@@ -325,6 +326,14 @@ async def _connection(source: Source, heard: Heard) -> kopf.AiohttpSession:
     )
     expiration = datetime.now(UTC) + _LOGIN_VALID if access.token else None
     return kopf.AiohttpSession(server=access.server, aiohttp_session=session, expiration=expiration)
+
+
+def _quiet_about_cut_watches(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keep out of the log how kopf's watch ends when its loop closes in the middle of an event: it was told to."""
+    if "asyncgen" in context:
+        log.debug("kopf's watch was cut off: %s", context.get("message"))
+    else:
+        loop.default_exception_handler(context)
 
 
 def _settings() -> kopf.OperatorSettings:

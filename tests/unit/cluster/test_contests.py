@@ -95,6 +95,7 @@ def test_invalid_change_gives_nothing_up(case: Case, restarted: bool) -> None:
     [
         pytest.param(1, Contest(WHAT, "VirtualService ops/legacy", settled=True), id="older-than-the-policy"),
         pytest.param(9, None, id="younger-than-the-policy"),
+        pytest.param(5, None, id="of-the-same-second"),
         pytest.param(None, None, id="gone"),
     ],
 )
