@@ -45,7 +45,7 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Fewer objects and changes: a look in under two minutes.")
+@click.option("--quick", is_flag=True, help="Fewer objects and changes: a look in about two minutes.")
 @click.option("--only", multiple=True, type=click.Choice(list(FIGURES)), help="Measure these alone; may be repeated.")
 def main(quick: bool, only: tuple[str, ...]) -> None:
     """Measure the operator on the real stack: a table, then one line of JSON."""

@@ -51,6 +51,8 @@ class Site:
     operator_kubeconfig: Path
     bare_kubeconfig: Path
     template: Path
+    defined: str = ""
+    """A definition that was made for the figures and goes with them."""
     _count: Iterator[int] = field(default_factory=itertools.count)
     extra_namespaces: set[str] = field(default_factory=set)
     _versions: int = 0
@@ -97,6 +99,8 @@ class Site:
         """Leave the cluster to others: start the deletion of everything that was made."""
         for name in (*objects.NAMESPACES, *self.extra_namespaces):
             self.cluster.delete("Namespace", name)
+        if self.defined:
+            self.cluster.delete("CustomResourceDefinition", self.defined)
 
     def _items(self, kind: str) -> list[Manifest]:
         """Return the objects of a kind in this site's namespaces; others may have theirs elsewhere."""
@@ -196,7 +200,32 @@ def prepared(stack: Stack, sizes: Sizes) -> Site:
         operator_kubeconfig,
         cluster.service_account_kubeconfig(operator_process.NAMESPACE, BARE),
         stack.folder / "bare-template.json",
+        _define_scaled_objects(cluster),
     )
+
+
+def _define_scaled_objects(cluster: Cluster) -> str:
+    """See to it that ScaledObjects are known, which nobody writes here; return the definition that was made.
+
+    The operator looks every half minute for a kind that the cluster lacks: that is a state of its own, not rest.
+    """
+    name = "scaledobjects.keda.sh"
+    if cluster.find("CustomResourceDefinition", name) is not None:
+        return ""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": schema, "subresources": {"status": {}}}
+    names = {
+        "plural": "scaledobjects",
+        "singular": "scaledobject",
+        "kind": "ScaledObject",
+        "listKind": "ScaledObjectList",
+    }
+    spec = {"group": "keda.sh", "scope": "Namespaced", "names": names, "versions": [version]}
+    metadata = {"name": name}
+    made = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata}
+    cluster.apply({**made, "spec": spec})
+    cluster.wait_served(name)
+    return name
 
 
 def _bare_account() -> list[Manifest]:
