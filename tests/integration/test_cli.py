@@ -129,8 +129,10 @@ def written(cluster: Cluster, namespace: str, objects: dict[tuple[str, str], Any
     """Return the same objects as they are in the cluster (None: not there)."""
     found = {key: cluster.find(*key, namespace) for key in objects}
     for body in found.values():
-        # KEDA marks what it has taken over.
-        (body or {"metadata": {}})["metadata"].get("labels", {}).pop("scaledobject.keda.sh/name", None)
+        if body is not None and body["kind"] == "ScaledObject":
+            # What KEDA adds to an object that it has taken over.
+            body["metadata"]["labels"].pop("scaledobject.keda.sh/name", None)
+            body["spec"].get("advanced", {}).pop("scalingModifiers", None)
     return {key: without_bookkeeping(body) if body else None for key, body in found.items()}
 
 
