@@ -14,7 +14,6 @@ from tests.integration.operator_process import Audit, OperatorProcess, quiet
 from tests.integration.test_operator import children, condition, one_backend, policy, wait_ready
 from tests.stack.cluster import Cluster
 from tests.stack.faults import Asked, FaultProxy, When, error_event, no_connection, nothing, watches
-from tests.stack.models import service
 from tests.stack.stack import Stack
 from tests.stack.waiting import eventually
 
@@ -68,21 +67,6 @@ def test_a_policy_deleted_unseen_is_gone(
     assert [] == changes(audit)
     assert {"VirtualService/llm-gateway"} == children(cluster, namespace)
     assert 80 == split.written()
-
-
-def test_a_service_deleted_unseen_is_missed(
-    stack: Stack, cluster: Cluster, namespace: str, faults: FaultProxy, split: Split
-) -> None:
-    """A Service deleted while no watch could tell gets no traffic any more, by one write."""
-    audit = Audit.begin(stack.audit_log)
-
-    lose(faults, lambda: cluster.delete("Service", "llm-v2", namespace))
-    eventually(lambda: split.written() == 100, within=RECOVERY_SECONDS)
-    eventually(lambda: condition(cluster, namespace, "ResolvedRefs")[:2] == ("False", "ServiceNotFound"))
-    quiet(audit)
-
-    assert 1 == changes(audit).count("patch virtualservices")
-    cluster.apply(service(namespace, "llm-v2"))
 
 
 def test_a_child_deleted_unseen_is_written_again(
@@ -147,3 +131,17 @@ def test_watches_that_end_at_once_are_not_asked_for_in_a_loop(
     most = max(Counter(request.path for request in asked).values())
     assert most <= 4 * seconds
     assert operator.ready()
+
+
+def test_a_service_deleted_unseen_is_missed(
+    stack: Stack, cluster: Cluster, namespace: str, faults: FaultProxy, split: Split
+) -> None:
+    """A Service deleted while no watch could tell gets no traffic any more, by one write."""
+    audit = Audit.begin(stack.audit_log)
+
+    lose(faults, lambda: cluster.delete("Service", "llm-v2", namespace))
+    eventually(lambda: split.written() == 100, within=RECOVERY_SECONDS)
+    eventually(lambda: condition(cluster, namespace, "ResolvedRefs")[:2] == ("False", "ServiceNotFound"))
+    quiet(audit)
+
+    assert 1 == changes(audit).count("patch virtualservices")
