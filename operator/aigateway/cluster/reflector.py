@@ -21,6 +21,8 @@ from aigateway.cluster.store import Mark
 log = logging.getLogger(__name__)
 
 _AT_ONCE_SECONDS = 1.0
+_GOOD_SECONDS = 5.0
+"""A watch that was open for longer was a good one, even if nothing happened: failures before it do not count."""
 _RELIST_EVERY = 3
 """A version that fails again and again may be one that the server will never know."""
 
@@ -105,6 +107,7 @@ class Reflector:
     _since: str = ""
     _compare_at: float = 0.0
     _failures: int = 0
+    _opened_at: float = float("inf")
 
     async def run(self) -> None:
         """Follow the resource until cancelled."""
@@ -122,7 +125,12 @@ class Reflector:
         if not self._since or self.clock() >= self._compare_at:
             await self._list()
         started = self.clock()
-        events = await self._watch()
+        self._opened_at = float("inf")
+        try:
+            events = await self._watch()
+        finally:
+            if self.clock() - self._opened_at > _GOOD_SECONDS:
+                self._failures = 0
         if not events and self.clock() - started < _AT_ONCE_SECONDS:
             # A server that ends every watch at once must not be asked in a tight loop.
             await self._pause(None)
@@ -163,7 +171,7 @@ class Reflector:
         return events
 
     def _opened(self) -> None:
-        self.heard_at = self.clock()
+        self.heard_at = self._opened_at = self.clock()
 
     def _take(self, kind: str, raw: JsonObject) -> None:
         if kind == "ERROR":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -29,7 +30,11 @@ def keep_label(raw: Json) -> str:
 
 
 def follow(
-    scenario: Scenario, folder: Path, timing: Timing = QUICK, on_missing: Callable[[], None] = lambda: None
+    scenario: Scenario,
+    folder: Path,
+    timing: Timing = QUICK,
+    on_missing: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Run a scenario while a reflector follows the Services ``a`` and ``b`` of a fake server."""
 
@@ -38,7 +43,7 @@ def follow(
             store: Store[str] = Store(keep_label, lambda *_: None)
             fake.put(SERVICES, "a", metadata={"labels": {"v": "1"}})
             fake.put(SERVICES, "b", metadata={"labels": {"v": "1"}})
-            reflector = Reflector(client, Scope(SERVICES), store, on_missing=on_missing, timing=timing)
+            reflector = Reflector(client, Scope(SERVICES), store, on_missing=on_missing, timing=timing, clock=clock)
             task = asyncio.create_task(reflector.run())
             try:
                 await scenario(fake, reflector, store)
@@ -100,6 +105,25 @@ def test_a_quiet_watch_is_renewed_without_a_list(tmp_path: Path, monkeypatch: py
         assert reflector.heard_at > heard
 
     follow(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "failures"), [pytest.param(60, 0, id="for long"), pytest.param(0.5, 3, id="for a moment")]
+)
+def test_a_watch_that_was_open_for_long_ends_the_backoff(tmp_path: Path, seconds: float, failures: int) -> None:
+    """Failures minutes apart are each the first, though nothing may happen in between."""
+    now = [1000.0]
+
+    async def scenario(fake: FakeApiserver, reflector: Reflector, _: Store[str]) -> None:
+        fake.faults += [("WATCH", refusal(503, "Unavailable")) for _ in range(2)]
+        await until(lambda: fake.count(WATCH) == 3 and reflector._opened_at == now[0])
+        assert 2 == reflector._failures
+        now[0] += seconds
+        fake.cut_watches()
+        await until(lambda: fake.count(WATCH) == 4)
+        assert failures == reflector._failures
+
+    follow(scenario, tmp_path, clock=lambda: now[0])
 
 
 def test_deletions_behind_an_expired_watch_are_found(tmp_path: Path) -> None:
