@@ -56,6 +56,7 @@ class Administrator:
     every policy may use every gateway; else gateways of a policy's own namespace, and what a grant covers.
     ``root_namespace`` is Istio's, whose DestinationRules hold for the whole mesh.  ``gateway_namespaces`` are where the
     gateways' proxies run: a proxy sees only what is exported to its own namespace, wherever the Gateway object is.
+    ``envoy_filter_namespaces`` are those of them in which EnvoyFilters may be written, none without leave.
     """
 
     default_gateway: str | None = None
@@ -64,6 +65,7 @@ class Administrator:
     grants: tuple[Grant, ...] | None = None
     root_namespace: str = "istio-system"
     gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
+    envoy_filter_namespaces: tuple[str, ...] = ()
 
     def export_to(self, namespace: str) -> list[str]:
         """Return the ``exportTo`` of routes through gateways: the policy's own namespace and the proxies'."""

@@ -1,8 +1,8 @@
 """What a failure is called, whose fault it is, and whether the same request may be sent again.
 
-One table for everybody who has to tell failures apart: the statuses that a policy may name (:mod:`aigateway.api.types`),
-the gateway's error bodies and logs (:mod:`aigateway.core.render`), ``aigateway retries`` and the reference page.  It
-must not know how any of them writes it.
+One table for everybody who has to tell failures apart: the statuses that a policy may name
+(:mod:`aigateway.api.types`), the gateway's error bodies and logs (:mod:`aigateway.core.render`), ``aigateway retries``
+and the reference page.  It must not know how any of them writes it.
 
 Sources: RFC 9110 and RFC 6585 for statuses, Envoy's documentation of response flags for what the gateway itself makes.
 """

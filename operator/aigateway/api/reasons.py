@@ -116,7 +116,8 @@ DRIFT_CONTESTED = Reason(
 DESTINATION_RULE_CONFLICT = Reason(
     "DestinationRuleConflict",
     "A DestinationRule of somebody else covers a backend's Service, so none is written: Istio applies one a host.",
-    "Move its settings into the policy and delete it, or remove spec.connectionPool.",
+    "Move its settings into the policy and delete it, or remove spec.connectionPool, circuitBreaker, loadBalancing and "
+    "retries.budget.",
 )
 NO_USABLE_BACKEND = Reason(
     "NoUsableBackend",
@@ -178,6 +179,22 @@ ALL_UNAVAILABLE = Reason(
 NOT_FOR_EVERY_METHOD = Reason("NotForEveryMethod", "The field has no effect for some methods; the message says why.")
 NEEDS_MAX_OPEN = Reason(
     "NeedsMaxOpen", "Without a bound on connections no request ever waits for one.", "Set spec.connectionPool.maxOpen."
+)
+NOT_IN_ENVOY = Reason("NotInEnvoy", "Envoy has nothing that does what the field asks for; the message says what does.")
+ENVOY_FILTER_NOT_ALLOWED = Reason(
+    "EnvoyFilterNotAllowed",
+    "Istio's own API cannot say what the field asks for, and the operator may not write EnvoyFilters.",
+    "Ask the administrator to allow them (--allow-envoy-filter), or do without the field.",
+)
+GATEWAY_FILTER_MISSING = Reason(
+    "GatewayFilterMissing",
+    "The gateways' namespace lacks the gateway filter of this version of the operator, which the field needs.",
+    "Ask the administrator to install it: the chart does so where envoyFilter.namespaces is set.",
+)
+TOO_FEW_REPLICAS = Reason(
+    "TooFewReplicas",
+    "With so few replicas maxEjectionPercent allows none to be ejected.",
+    "Run more replicas, or raise circuitBreaker.maxEjectionPercent (100 lets all of them go).",
 )
 NOT_IN_THIS_ISTIO = Reason(
     "NotInThisIstio",

@@ -14,10 +14,18 @@ from pydantic import ValidationError
 from aigateway.api import reasons
 from aigateway.api.administrator import Administrator
 from aigateway.api.problems import MOST_PROBLEMS, Problem, Rejection, from_pydantic
+from aigateway.api.resolve_resilience import (
+    circuit_breaker,
+    connection_pool,
+    load_balancing,
+    rate_limit,
+    retries,
+    timeouts,
+)
 from aigateway.api.resolved import (
+    AccessLog,
     Autoscaling,
     Backend,
-    ConnectionPool,
     CPURule,
     HeaderMatch,
     LatencyRule,
@@ -28,12 +36,9 @@ from aigateway.api.resolved import (
     QueueLengthRule,
     RequestRateRule,
     ResolvedPolicy,
-    Retries,
-    RetryCondition,
     Route,
     Rule,
     ScaleUp,
-    Timeouts,
     WorkloadKind,
     WorkloadRef,
 )
@@ -41,15 +46,6 @@ from aigateway.api.rules import broken
 from aigateway.api.types import parse_duration
 from aigateway.api.v1alpha1 import AIGatewayPolicy, PolicySpec, policy, routing, scaling
 
-IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS")
-"""Methods that may be repeated without asking anybody.  PUT and DELETE are so on paper only."""
-
-DEFAULT_CONDITIONS = (
-    RetryCondition.CONNECT_FAILURE,
-    RetryCondition.REFUSED_STREAM,
-    RetryCondition.RESET_BEFORE_REQUEST,
-)
-DEFAULT_ATTEMPTS = 2
 DEFAULT_MIN_REPLICAS = 1
 DEFAULT_STABILIZATION: Milliseconds = parse_duration("10m")
 
@@ -91,9 +87,14 @@ def resolve(parsed: AIGatewayPolicy, administrator: Administrator) -> ResolvedPo
         service=MeshService(spec.service.name, spec.service.port) if spec.service else None,
         backends=tuple(_backend(backend, spec) for backend in spec.backends),
         routes=tuple(_route(route) for route in spec.routes),
-        timeouts=_timeouts(spec.timeouts or routing.Timeouts()),
-        retries=_retries(spec.retries),
-        connection_pool=_connection_pool(spec.connection_pool),
+        timeouts=timeouts(spec.timeouts),
+        retries=retries(spec.retries),
+        connection_pool=connection_pool(spec.connection_pool),
+        circuit_breaker=circuit_breaker(spec.circuit_breaker),
+        load_balancing=load_balancing(spec.load_balancing),
+        rate_limits=tuple(rate_limit(limit) for limit in spec.rate_limits or ()),
+        error_format=spec.error_format,
+        access_log=spec.access_log or AccessLog.NONE,
     )
 
 
@@ -130,10 +131,6 @@ def _without_nulls(value: object) -> Any:  # noqa: ANN401 - JSON in, JSON out
 def _gateways(spec: PolicySpec, administrator: Administrator) -> tuple[str, ...]:
     default = (administrator.default_gateway,) if spec.hosts and administrator.default_gateway else ()
     return spec.gateways or default
-
-
-def _milliseconds(duration: str | None) -> Milliseconds | None:
-    return None if duration is None else parse_duration(duration)
 
 
 def _backend(backend: policy.Backend, spec: PolicySpec) -> Backend:
@@ -193,23 +190,3 @@ def _route(route: routing.Route) -> Route:
 def _match(match: routing.RouteMatch) -> Match:
     headers = (HeaderMatch(header.name.lower(), header.exact, header.prefix) for header in match.headers or ())
     return Match(tuple(headers), match.method, match.path_prefix)
-
-
-def _timeouts(timeouts: routing.Timeouts) -> Timeouts:
-    return Timeouts(_milliseconds(timeouts.request), _milliseconds(timeouts.per_try))
-
-
-def _retries(retries: routing.Retries | None) -> Retries:
-    if retries is None:
-        return Retries(DEFAULT_ATTEMPTS, DEFAULT_CONDITIONS, (), IDEMPOTENT_METHODS)
-    return Retries(
-        retries.attempts, retries.conditions or DEFAULT_CONDITIONS, retries.status_codes or (), IDEMPOTENT_METHODS
-    )
-
-
-def _connection_pool(pool: routing.ConnectionPool | None) -> ConnectionPool | None:
-    if pool is None:
-        return None
-    return ConnectionPool(
-        pool.max_open, pool.max_pending, _milliseconds(pool.max_lifetime), _milliseconds(pool.connect_timeout)
-    )

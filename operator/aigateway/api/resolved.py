@@ -150,36 +150,147 @@ class Route:
     backend: str | None
 
 
+class NonIdempotent(StrEnum):
+    """What is retried of requests that are not known to be idempotent."""
+
+    NOT_PROCESSED_ONLY = "NotProcessedOnly"
+    TREAT_AS_IDEMPOTENT = "TreatAsIdempotent"
+
+
+class Balancing(StrEnum):
+    """Which replica gets a request."""
+
+    LEAST_REQUEST = "LeastRequest"
+    ROUND_ROBIN = "RoundRobin"
+    RANDOM = "Random"
+
+
+class ErrorFormat(StrEnum):
+    """The body of responses that the gateway itself makes."""
+
+    JSON = "JSON"
+    TEXT = "Text"
+
+
+class AccessLog(StrEnum):
+    """What the gateway logs: nothing, a line for each request, or one for each of its attempts as well."""
+
+    NONE = "None"
+    REQUESTS = "Requests"
+    ATTEMPTS = "Attempts"
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """``request`` bounds all attempts and the whole answer, ``per_try`` an attempt up to its first byte; or None."""
+    """``request`` bounds all attempts and the whole answer, ``per_try`` an attempt up to its first byte; or None.
+
+    ``idle`` bounds the silence in both directions.  ``deadline_header``, in lower case, names the request header with
+    the time until which the client waits.
+    """
 
     request: Milliseconds | None
     per_try: Milliseconds | None
+    idle: Milliseconds | None = None
+    deadline_header: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Bounds on the random wait before a retry; ``maximum`` None: ten times ``initial``, Envoy's own cap."""
+
+    initial: Milliseconds
+    maximum: Milliseconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Most retries at once: a percentage of the requests under way, or ``min_concurrency`` if that is more."""
+
+    percent: int
+    min_concurrency: int
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
     """``attempts`` are retries after the first try, as in Istio; 0 switches retries off.
 
-    ``idempotent_methods`` get every condition and status code; requests with other methods only the conditions in
-    :data:`PROVABLY_NOT_PROCESSED`.
+    Idempotent requests get every condition and status code: those with ``idempotent_methods``, or with the header
+    ``idempotency_header`` (lower case), or all of them where ``treat_as_idempotent``.  Other requests get only the
+    conditions in :data:`PROVABLY_NOT_PROCESSED`.  ``retry_after`` is the longest Retry-After that is waited for (None:
+    it is not looked at); ``buffer_limit`` is in bytes.
     """
 
     attempts: int
     conditions: tuple[RetryCondition, ...]
     status_codes: tuple[int, ...]
     idempotent_methods: tuple[str, ...]
+    idempotency_header: str | None = None
+    treat_as_idempotent: bool = False
+    backoff: Backoff | None = None
+    retry_after: Milliseconds | None = None
+    budget: Budget | None = None
+    buffer_limit: int | None = None
+    hedge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """When a proxy takes a replica out of a backend, and for how long.
+
+    ``consecutive_gateway_errors`` None: they count among ``consecutive_errors`` alone.  ``failure_percent`` None: no
+    share of failures is judged.
+    """
+
+    consecutive_errors: int
+    consecutive_gateway_errors: int | None
+    consecutive_connect_failures: int
+    failure_percent: int | None
+    min_requests: int
+    interval: Milliseconds
+    sleep_window: Milliseconds
+    max_ejection_percent: int
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPool:
-    """Limits of each proxy towards one backend; None: Envoy's own default."""
+    """Limits of each proxy towards one backend; None: Envoy's own default.
+
+    ``pings``: silent HTTP/2 connections are pinged as well, where ``keep_alive`` is set.
+    """
 
     max_open: int | None
     max_pending: int | None
     max_lifetime: Milliseconds | None
     connect_timeout: Milliseconds | None
+    max_idle: int | None = None
+    max_requests: int | None = None
+    keep_alive: Milliseconds | None = None
+    pings: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancing:
+    """Which replica gets a request; at most one of ``hash_header`` and ``hash_query_parameter`` is set.
+
+    ``locality_failover`` are pairs of regions: of the proxy, and the one that stands in.
+    """
+
+    policy: Balancing | None = None
+    hash_header: str | None = None
+    hash_query_parameter: str | None = None
+    warmup: Milliseconds | None = None
+    locality_failover: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A token bucket in each gateway proxy; with ``key_header`` (lower case) one for each of the header's values."""
+
+    name: str
+    requests: int
+    interval: Milliseconds
+    burst: int
+    key_header: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +303,10 @@ class MeshService:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedPolicy:
-    """One policy, complete.  ``gateways`` are ``namespace/name``; ``created`` is the object's RFC 3339 timestamp."""
+    """One policy, complete.  ``gateways`` are ``namespace/name``; ``created`` is the object's RFC 3339 timestamp.
+
+    ``stat_prefix``: proxies count retries of each route.  ``error_format`` None: JSON where that can be.
+    """
 
     key: PolicyKey
     uid: str
@@ -208,3 +322,9 @@ class ResolvedPolicy:
     timeouts: Timeouts
     retries: Retries
     connection_pool: ConnectionPool | None
+    circuit_breaker: CircuitBreaker | None = None
+    load_balancing: LoadBalancing | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    stat_prefix: bool = True
+    error_format: ErrorFormat | None = None
+    access_log: AccessLog = AccessLog.NONE

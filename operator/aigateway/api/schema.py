@@ -84,6 +84,9 @@ class _Converter:
         present = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
         if len(present) == 1:
             return self._flat({**beside, **present[0], **_described(beside)})
+        if "const" in node:
+            value = beside.pop("const")
+            return {**beside, "enum": [value]}
         return node
 
 

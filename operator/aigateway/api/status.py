@@ -83,6 +83,36 @@ class Effective(Model):
     """Bound on the whole request; absent: none."""
     per_try_timeout: Word | None = None
     """Bound on each attempt up to its first byte; absent: none."""
+    idle_timeout: Word | None = None
+    """Longest silence before a request is given up; absent: the proxies' own."""
+    deadline_header: Word | None = None
+    """Request header whose deadline is kept; absent: none is."""
+    backoff: Summary | None = None
+    """Waits before retries; absent: Envoy's own."""
+    retry_after: Word | None = None
+    """Longest Retry-After that is waited for; absent: it is not looked at."""
+    idempotent: Summary | None = None
+    """Which requests are retried on everything in retryOn."""
+    retry_on_others: Summary | None = None
+    """What all other requests are retried on, in Istio's words; absent: nothing."""
+    retry_budget: Summary | None = None
+    """Limit on retries under way; absent: none."""
+    buffer_limit: Word | None = None
+    """Size up to which request bodies are kept for retries; absent: the proxies' own."""
+    hedging: Summary | None = None
+    """When a second attempt starts beside the first; absent: never."""
+    circuit_breaker: Summary | None = None
+    """When a replica is taken out, and for how long; absent: never."""
+    connection_pool: Summary | None = None
+    """Limits of each proxy towards each backend; absent: Envoy's own."""
+    load_balancing: Summary | None = None
+    """How a replica is chosen; absent: as the mesh does."""
+    rate_limits: Annotated[tuple[Summary, ...], Field(max_length=4), ListType("atomic")] | None = None
+    """How many requests are let through, by each gateway proxy and, where their number is known, by all of them."""
+    error_format: Word | None = None
+    """Body of responses that the gateway itself makes; absent: text."""
+    access_log: Word | None = None
+    """What the gateway logs in JSON; absent: nothing."""
     scaling: Annotated[tuple[ScalingStatus, ...], Field(max_length=8), ListType("map", "backend")] | None = None
     """How each backend is scaled."""
 

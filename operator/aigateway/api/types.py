@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from aigateway.api.classification import RETRYABLE_STATUS_CODES
 from aigateway.api.model import Format, cel_literal
 from aigateway.api.resolved import Milliseconds
 
@@ -72,6 +73,19 @@ Stabilization = Annotated[
     _between("0s", "1h", _WHOLE_SECONDS, "must be a duration from 0s to 1h in whole seconds, such as 90s or 10m"),
 ]
 
+# Istio's and Envoy's clocks for these count in seconds.
+WholeSeconds = Annotated[
+    str,
+    Field(min_length=1, max_length=21),
+    _between("1s", "24h", _WHOLE_SECONDS, "must be a duration from 1s to 24h in whole seconds, such as 30s or 2m"),
+]
+# Envoy refuses to fill a token bucket more often than every 50 ms.
+FillInterval = Annotated[
+    str,
+    Field(min_length=1, max_length=28),
+    _between("50ms", "1h", DURATION, "must be a duration from 50ms to 1h, such as 1s or 1m"),
+]
+
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _LABEL_RULE = _matching(
@@ -80,6 +94,7 @@ _LABEL_RULE = _matching(
 
 BackendName = Annotated[str, Field(min_length=1, max_length=40), _LABEL_RULE]
 RouteName = Annotated[str, Field(min_length=1, max_length=63), _LABEL_RULE]
+LimitName = Annotated[str, Field(min_length=1, max_length=63), _LABEL_RULE]
 ServiceName = Annotated[str, Field(min_length=1, max_length=63), _LABEL_RULE]
 WorkloadName = Annotated[
     str,
@@ -151,9 +166,6 @@ HeaderValuePrefix = Annotated[
     _matching("^[!-~][ -~]*$", "must be printable ASCII that starts with no space: no other header value can match"),
 ]
 
-RETRYABLE_STATUS_CODES = (408, 409, 425, 429, 500, 502, 503, 504)
-"""Answers of a backend after which the same request may get another one (RFC 9110 and 6585; 500 is by choice)."""
-
 StatusCode = Annotated[
     int,
     Format(
@@ -164,6 +176,35 @@ StatusCode = Annotated[
         lambda value: value in RETRYABLE_STATUS_CODES,
     ),
 ]
+
+QueryParameter = Annotated[
+    str,
+    Field(min_length=1, max_length=64),
+    _matching("^[-A-Za-z0-9._~]+$", "must be the name of a query parameter: letters, digits and any of - . _ ~"),
+]
+Region = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    _matching(
+        "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        "must be the value of a node's topology.kubernetes.io/region label, such as eu-west-1",
+    ),
+]
+# Each request under way may hold as much memory in the proxy.
+BufferLimit = Annotated[
+    str,
+    Field(min_length=1, max_length=6),
+    _matching(
+        "^([1-9][0-9]{0,3}Ki|([1-9]|[1-5][0-9]|6[0-4])Mi)$",
+        "must be a size from 1Ki to 64Mi, such as 512Ki or 16Mi",
+    ),
+]
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as ``16Mi``."""
+    return int(text[:-2]) * {"Ki": 1 << 10, "Mi": 1 << 20}[text[-2:]]
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[int, Field(ge=1, le=100)]

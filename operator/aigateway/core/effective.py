@@ -1,4 +1,4 @@
-"""What is in effect, in the words of the status: weights, replicas, timeouts, retries, scaling, and what has no effect.
+"""What is in effect, in the words of the status: weights, replicas, scaling, and what has no effect.
 
 Called by :mod:`aigateway.core.status`.
 """
@@ -17,7 +17,7 @@ from aigateway.api.resolved import (
 from aigateway.api.types import format_duration
 from aigateway.core.decision import Decision, Target
 from aigateway.core.observation import Observation
-from aigateway.core.render.virtual_service import retry_on
+from aigateway.core.resilience import describe_resilience
 
 Entry = dict[str, Any]
 
@@ -56,8 +56,11 @@ def _backend(target: Target) -> Entry:
     return entry if target.port is None else {**entry, "port": target.port}
 
 
-def describe_effective(decision: Decision) -> Entry:
-    """Return the policy with its defaults filled in, as the data plane and KEDA have it."""
+def describe_effective(decision: Decision, gateway_proxies: int | None = None) -> Entry:
+    """Return the policy with its defaults filled in, as the data plane and KEDA have it.
+
+    ``gateway_proxies``: how many there are now, None where that is not known.
+    """
     policy = decision.policy
     if policy is None:
         return {}
@@ -66,12 +69,7 @@ def describe_effective(decision: Decision) -> Entry:
         entry |= {"hosts": list(policy.hosts), "gateways": list(policy.gateways), "pathPrefix": policy.path_prefix}
     if policy.service is not None:
         entry["service"] = policy.service.name
-    if policy.retries.attempts:
-        entry["retryOn"] = retry_on(policy.retries.conditions, policy.retries.status_codes)
-    if policy.timeouts.request is not None:
-        entry["requestTimeout"] = format_duration(policy.timeouts.request)
-    if policy.timeouts.per_try is not None:
-        entry["perTryTimeout"] = format_duration(policy.timeouts.per_try)
+    entry |= describe_resilience(policy, gateway_proxies)
     if decision.scalers:
         entry["scaling"] = [
             {

@@ -20,6 +20,14 @@ _MARKERS: Mapping[Feature, tuple[ChildKind, tuple[str, ...]]] = {
         ChildKind.VIRTUAL_SERVICE,
         ("spec", "http", _ITEMS, "timeout", "x-kubernetes-validations"),
     ),
+    Feature.STAT_PREFIX: (ChildKind.VIRTUAL_SERVICE, ("spec", "http", _ITEMS, "match", _ITEMS, "statPrefix")),
+    Feature.RETRY_BACKOFF: (ChildKind.VIRTUAL_SERVICE, ("spec", "http", _ITEMS, "retries", "backoff")),
+    Feature.WARMUP: (ChildKind.DESTINATION_RULE, ("spec", "trafficPolicy", "loadBalancer", "warmup")),
+    Feature.RETRY_BUDGET: (ChildKind.DESTINATION_RULE, ("spec", "trafficPolicy", "retryBudget")),
+    Feature.HTTP2_KEEP_ALIVE: (
+        ChildKind.DESTINATION_RULE,
+        ("spec", "trafficPolicy", "connectionPool", "http", "http2KeepAlive"),
+    ),
     Feature.FALLBACK_BEHAVIOR: (ChildKind.SCALED_OBJECT, ("spec", "fallback", "behavior")),
 }
 

@@ -19,6 +19,13 @@ KIND = "AIGatewayPolicy"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "aigateway-operator"
 POLICY_LABEL = "aigateway.dev/policy"
+POLICY_NAMESPACE_LABEL = "aigateway.dev/policy-namespace"
+POLICY_UID_LABEL = "aigateway.dev/policy-uid"
+"""Whose an object in another namespace is: owner references do not reach there."""
+PART_LABEL = "aigateway.dev/part"
+"""On every EnvoyFilter of ours, so that only these are watched."""
+POLICY_PART = "policy"
+GATEWAY_FILTER_PART = "gateway-filter"
 FINGERPRINT_ANNOTATION = "aigateway.dev/applied-fingerprint"
 """Hash of what was last applied: tells a field that the policy no longer asks for, which a comparison cannot see."""
 
@@ -46,6 +53,21 @@ def scaled_object(key: PolicyKey, backend: str) -> ChildRef:
     return ChildRef(ChildKind.SCALED_OBJECT, _joined(key.name, backend))
 
 
+def gateway_envoy_filter(key: PolicyKey, namespace: str) -> ChildRef:
+    """Return the EnvoyFilter for the gateways' proxies of a namespace.
+
+    The names of namespaces and policies have no dot, so it is nobody else's.  Where the proxies run in the policy's own
+    namespace the object is an ordinary child of it.
+    """
+    elsewhere = "" if namespace == key.namespace else namespace
+    return ChildRef(ChildKind.ENVOY_FILTER, f"{key.namespace}.{key.name}", elsewhere)
+
+
+def mesh_envoy_filter(key: PolicyKey) -> ChildRef:
+    """Return the EnvoyFilter for clients in the mesh."""
+    return ChildRef(ChildKind.ENVOY_FILTER, f"{key.name}-mesh")
+
+
 def _joined(policy: str, backend: str) -> str:
     """Join two names; over the limit, a hash of both keeps different pairs apart."""
     name = f"{policy}-{backend}"
@@ -57,19 +79,63 @@ def _joined(policy: str, backend: str) -> str:
 
 def generated(policy: ResolvedPolicy, ref: ChildRef, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a whole object as it is applied: identity, owner, labels, fingerprint and ``spec``."""
-    body: dict[str, Any] = {
+    metadata: dict[str, Any] = {
+        "name": ref.name,
+        "namespace": ref.namespace or policy.key.namespace,
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY, POLICY_LABEL: policy.key.name},
+    }
+    if ref.kind is ChildKind.ENVOY_FILTER:
+        metadata["labels"][PART_LABEL] = POLICY_PART
+    if ref.namespace:
+        metadata["labels"] |= {POLICY_NAMESPACE_LABEL: policy.key.namespace, POLICY_UID_LABEL: policy.uid}
+    else:
+        metadata["ownerReferences"] = [_owner(policy)]
+    body = {
         "apiVersion": API_VERSIONS[ref.kind],
         "kind": str(ref.kind),
-        "metadata": {
-            "name": ref.name,
-            "namespace": policy.key.namespace,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY, POLICY_LABEL: policy.key.name},
-            "ownerReferences": [_owner(policy)],
-        },
+        "metadata": metadata,
         "spec": dict(spec),
     }
-    body["metadata"]["annotations"] = {FINGERPRINT_ANNOTATION: fingerprint(body)}
+    metadata["annotations"] = {FINGERPRINT_ANNOTATION: fingerprint(body)}
     return body
+
+
+def ref_of(body: Mapping[str, Any]) -> ChildRef:
+    """Return which generated object this is, by its name and labels."""
+    metadata = body["metadata"]
+    return ChildRef(ChildKind(body["kind"]), metadata["name"], metadata["namespace"] if _is_elsewhere(body) else "")
+
+
+def policy_of(body: Mapping[str, Any]) -> PolicyKey | None:
+    """Return the policy that an object says it belongs to; whether it does is :func:`owner_of`'s to tell."""
+    metadata = body["metadata"]
+    labels = metadata.get("labels") or {}
+    if not labels.get(POLICY_LABEL):
+        return None
+    namespace = labels[POLICY_NAMESPACE_LABEL] if _is_elsewhere(body) else metadata["namespace"]
+    return PolicyKey(namespace, labels[POLICY_LABEL])
+
+
+def owner_of(body: Mapping[str, Any]) -> str | None:
+    """Return the uid of the policy, or of whatever else, that an object belongs to; None: it is nobody's."""
+    if _is_elsewhere(body):
+        uid: str | None = body["metadata"]["labels"].get(POLICY_UID_LABEL)
+        return uid
+    controller = controller_of(body)
+    return None if controller is None else str(controller["uid"])
+
+
+def controller_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the owner reference of an object's controller."""
+    owners = body["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def _is_elsewhere(body: Mapping[str, Any]) -> bool:
+    """Whether an object says that it belongs to a policy of another namespace, and nothing else controls it."""
+    metadata = body["metadata"]
+    named = (metadata.get("labels") or {}).get(POLICY_NAMESPACE_LABEL)
+    return bool(named) and named != metadata["namespace"] and controller_of(body) is None
 
 
 def _owner(policy: ResolvedPolicy) -> dict[str, Any]:

@@ -25,33 +25,42 @@ class ChildKind(StrEnum):
     VIRTUAL_SERVICE = "VirtualService"
     DESTINATION_RULE = "DestinationRule"
     SCALED_OBJECT = "ScaledObject"
+    ENVOY_FILTER = "EnvoyFilter"
 
 
 API_VERSIONS: Mapping[ChildKind, str] = {
     ChildKind.VIRTUAL_SERVICE: "networking.istio.io/v1",
     ChildKind.DESTINATION_RULE: "networking.istio.io/v1",
     ChildKind.SCALED_OBJECT: "keda.sh/v1alpha1",
+    ChildKind.ENVOY_FILTER: "networking.istio.io/v1alpha3",
 }
-"""The version that each kind is written in: Istio serves v1 since 1.22."""
+"""The version that each kind is written in: Istio serves v1 since 1.22, but not of the EnvoyFilter."""
 
 
 class Feature(StrEnum):
     """What some supported versions lack; the values are for logs."""
 
     RESET_BEFORE_REQUEST = "the retry condition reset-before-request (Istio 1.23)"
+    STAT_PREFIX = "statistics per route (statPrefix, Istio 1.23)"
+    WARMUP = "warm-up as a block (Istio 1.25)"
+    RETRY_BACKOFF = "a backoff of retries (Istio 1.26)"
+    RETRY_BUDGET = "a budget of retries (Istio 1.27)"
+    HTTP2_KEEP_ALIVE = "pings over HTTP/2 (Istio 1.31)"
     FALLBACK_BEHAVIOR = "a fallback that keeps the current replicas (KEDA 2.17)"
+    GATEWAY_FILTER = "the gateway filter of this version in every namespace where EnvoyFilters are allowed"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ChildRef:
-    """A generated object, in the policy's own namespace."""
+    """A generated object.  ``namespace`` is empty where it is the policy's own."""
 
     kind: ChildKind
     name: str
+    namespace: str = ""
 
     def __str__(self) -> str:
-        """Return the form used in messages."""
-        return f"{self.kind} {self.name}"
+        """Return the form used in messages: ``EnvoyFilter istio-system/models.chat``."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,8 @@ class WorkloadState:
 class ChildState:
     """An object under the name of a generated one, as last read or written.
 
-    ``owner`` is the uid of its controlling owner (None: nobody's); ``body`` the whole object without managedFields.
+    ``owner`` is the uid of its controlling owner, or of the policy that its labels name where it is in another
+    namespace (None: nobody's); ``body`` the whole object without managedFields.
     """
 
     uid: str

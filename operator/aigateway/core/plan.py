@@ -2,7 +2,8 @@
 
 Called by :mod:`aigateway.core.reconcile`; :mod:`aigateway.engine` takes the steps.  The order makes before it breaks: a
 DestinationRule is there before a route uses it and leaves after it; a failed required step stops the rest, so that
-routes never run ahead of what they need.  ScaledObjects never hold routing up.
+routes never run ahead of what they need.  An EnvoyFilter too comes first and leaves last, for its patches do nothing
+without the routes that they name; but neither it nor a ScaledObject ever holds routing up.
 """
 
 from __future__ import annotations
@@ -10,13 +11,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aigateway.core.identity import FINGERPRINT_ANNOTATION
+from aigateway.core.identity import FINGERPRINT_ANNOTATION, ref_of
 from aigateway.core.observation import ChildKind, ChildRef, ChildState, Observation
 from aigateway.core.outcome import Apply, Delete, Step
 
-_APPLY_ORDER = (ChildKind.DESTINATION_RULE, ChildKind.SCALED_OBJECT, ChildKind.VIRTUAL_SERVICE)
-_DELETE_ORDER = (ChildKind.VIRTUAL_SERVICE, ChildKind.SCALED_OBJECT, ChildKind.DESTINATION_RULE)
-_NEVER_IN_THE_WAY = frozenset({ChildKind.SCALED_OBJECT})
+_APPLY_ORDER = (
+    ChildKind.DESTINATION_RULE,
+    ChildKind.SCALED_OBJECT,
+    ChildKind.ENVOY_FILTER,
+    ChildKind.VIRTUAL_SERVICE,
+)
+_DELETE_ORDER = (
+    ChildKind.VIRTUAL_SERVICE,
+    ChildKind.ENVOY_FILTER,
+    ChildKind.SCALED_OBJECT,
+    ChildKind.DESTINATION_RULE,
+)
+_NEVER_IN_THE_WAY = frozenset({ChildKind.SCALED_OBJECT, ChildKind.ENVOY_FILTER})
+_KINDS = frozenset(map(str, ChildKind))
+"""A later version may have written others into the status."""
 
 Body = Mapping[str, Any]
 
@@ -28,7 +41,7 @@ def make_plan(
 
     ``uid`` is the policy's; ``keep`` are children that are neither written nor deleted.
     """
-    wanted = {_ref(body): body for body in desired if _ref(body).kind in observation.installed}
+    wanted = {ref: body for body in desired if (ref := ref_of(body)).kind in observation.installed}
     known = _known(observation)
     applies = [
         step
@@ -40,19 +53,18 @@ def make_plan(
         for ref, child in observation.children.items()
         if child.owner == uid and ref not in wanted and ref not in keep
     ]
-    applies.sort(key=lambda step: (_APPLY_ORDER.index(step.ref.kind), step.ref.name))
-    deletes.sort(key=lambda step: (_DELETE_ORDER.index(step.ref.kind), step.ref.name))
+    applies.sort(key=lambda step: (_APPLY_ORDER.index(step.ref.kind), step.ref))
+    deletes.sort(key=lambda step: (_DELETE_ORDER.index(step.ref.kind), step.ref))
     return (*applies, *deletes)
-
-
-def _ref(body: Body) -> ChildRef:
-    return ChildRef(ChildKind(body["kind"]), body["metadata"]["name"])
 
 
 def _known(observation: Observation) -> frozenset[ChildRef]:
     """Return the children that the policy had when its status was last written."""
-    children = observation.status.get("children") or ()
-    return frozenset(ChildRef(ChildKind(child["kind"]), child["name"]) for child in children)
+    return frozenset(
+        ChildRef(ChildKind(child["kind"]), child["name"], child.get("namespace", ""))
+        for child in observation.status.get("children") or ()
+        if child["kind"] in _KINDS
+    )
 
 
 def _apply(uid: str, ref: ChildRef, body: Body, live: ChildState | None, *, lost: bool) -> Apply | None:

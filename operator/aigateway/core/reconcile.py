@@ -74,7 +74,7 @@ def decide(
         return Decision(policy=None, verdicts=(rejected,))
     if observation.contest is not None:
         return _conflicted(observation.contest, suspended=policy.suspend)
-    support = decide_support(policy, observation)
+    support = decide_support(policy, observation, administrator)
     policy = support.policy
     references = resolve_references(policy, observation)
     availability = _availability(policy, observation, now)

@@ -13,13 +13,14 @@ from typing import Any
 from aigateway.api.model import Model
 from aigateway.api.problems import Problem, join
 from aigateway.api.rules.policy import POLICY
+from aigateway.api.rules.resilience import RESILIENCE
 from aigateway.api.rules.routing import ROUTING
 from aigateway.api.rules.rule import Rule
 from aigateway.api.rules.scaling import SCALING
 
 __all__ = ["RULES", "Rule", "broken"]
 
-RULES: Mapping[type[Model], tuple[Rule[Any], ...]] = {**ROUTING, **SCALING, **POLICY}
+RULES: Mapping[type[Model], tuple[Rule[Any], ...]] = {**ROUTING, **RESILIENCE, **SCALING, **POLICY}
 """Every cross-field rule, by the model that it is about."""
 
 

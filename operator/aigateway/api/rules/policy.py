@@ -8,6 +8,7 @@ from typing import Any
 
 from aigateway.api.model import Model
 from aigateway.api.resolved import WorkloadKind
+from aigateway.api.rules.blocks import BETWEEN_BLOCKS
 from aigateway.api.rules.rule import Rule, repeated, unless
 from aigateway.api.v1alpha1.policy import AIGatewayPolicy, Backend, PolicySpec
 
@@ -69,10 +70,6 @@ def _paths_outside(spec: PolicySpec) -> Iterator[str]:
 
 def _repeated_routes(spec: PolicySpec) -> Iterator[str]:
     return (f"routes[{i}].name" for i in repeated([route.name for route in spec.routes]))
-
-
-def _tries_once_with_try_timeout(spec: PolicySpec) -> bool:
-    return bool(spec.timeouts and spec.timeouts.per_try and spec.retries and spec.retries.attempts == 0)
 
 
 def _incomplete_scaling(spec: PolicySpec) -> Iterator[str]:
@@ -181,14 +178,6 @@ _SPEC: tuple[Rule[PolicySpec], ...] = (
         "routes",
     ),
     Rule(
-        "!has(self.timeouts) || !has(self.timeouts.perTry) || !has(self.retries) || !has(self.retries.attempts) || "
-        "self.retries.attempts > 0",
-        "spec.timeouts.perTry has no effect with spec.retries.attempts 0: "
-        "set timeouts.request instead, or raise attempts",
-        unless(lambda spec: not _tries_once_with_try_timeout(spec), "timeouts.perTry"),
-        "timeouts",
-    ),
-    Rule(
         "has(self.autoscaling) || self.backends.all(b, !has(b.autoscaling) || "
         "(has(b.autoscaling.maxReplicas) && has(b.autoscaling.rules)))",
         "without spec.autoscaling a backend's autoscaling needs maxReplicas and rules; set both",
@@ -214,4 +203,4 @@ _POLICY: tuple[Rule[AIGatewayPolicy], ...] = (
     ),
 )
 
-POLICY: Mapping[type[Model], tuple[Rule[Any], ...]] = {PolicySpec: _SPEC, AIGatewayPolicy: _POLICY}
+POLICY: Mapping[type[Model], tuple[Rule[Any], ...]] = {PolicySpec: (*_SPEC, *BETWEEN_BLOCKS), AIGatewayPolicy: _POLICY}

@@ -7,9 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from aigateway.api.model import ListType, Model
-from aigateway.api.resolved import WorkloadKind
+from aigateway.api.resolved import AccessLog, ErrorFormat, WorkloadKind
 from aigateway.api.types import BackendName, GatewayName, Host, PathPrefix, Weight, WorkloadName
-from aigateway.api.v1alpha1.routing import ConnectionPool, Retries, Route, ServiceRef, Timeouts
+from aigateway.api.v1alpha1.resilience import (
+    CircuitBreaker,
+    ConnectionPool,
+    LoadBalancing,
+    RateLimit,
+    Retries,
+    Timeouts,
+)
+from aigateway.api.v1alpha1.routing import Route, ServiceRef
 from aigateway.api.v1alpha1.scaling import Autoscaling, BackendAutoscaling
 
 API_VERSION = "aigateway.dev/v1alpha1"
@@ -63,6 +71,20 @@ class PolicySpec(Model):
     """When a failed attempt is tried again."""
     connection_pool: ConnectionPool | None = None
     """Limits of each proxy towards each backend."""
+    circuit_breaker: CircuitBreaker | None = None
+    """When a replica is taken out for a while. An empty block switches it on with its defaults."""
+    load_balancing: LoadBalancing | None = None
+    """Which replica of a backend gets a request."""
+    rate_limits: Annotated[tuple[RateLimit, ...], Field(min_length=1, max_length=4), ListType("map", "name")] | None = (
+        None
+    )
+    """How many requests each gateway proxy lets through. Only with hosts."""
+    error_format: Annotated[ErrorFormat, Field(strict=False)] | None = None
+    """JSON or Text: the body of responses that the gateway itself makes (default JSON where the administrator allows
+    EnvoyFilters). Bodies of models are never touched."""
+    access_log: Annotated[AccessLog, Field(strict=False)] | None = None
+    """None (default), Requests (a JSON line in the gateway's log for each request) or Attempts (and one for each
+    attempt)."""
     autoscaling: Autoscaling | None = None
     """How each backend scales."""
 

@@ -1,4 +1,4 @@
-"""Where requests go, and what happens when an attempt fails: routes, timeouts, retries, connection pools."""
+"""Where requests go: the named routes before the weighted split."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aigateway.api.model import ListType, Model
-from aigateway.api.resolved import RetryCondition
 from aigateway.api.types import (
     BackendName,
-    Duration,
     HeaderName,
     HeaderValue,
     HeaderValuePrefix,
-    Limit,
     PathPrefix,
     Port,
     RouteName,
     ServiceName,
-    StatusCode,
 )
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -65,44 +61,3 @@ class Route(Model):
     """The route takes a request that fits any of these."""
     backend: BackendName | None = None
     """Backend that gets the requests. Left out: the weighted split, before routes further down."""
-
-
-class Timeouts(Model):
-    """Bounds on the time a request may take. There are none by default, since they would cut token streams."""
-
-    request: Duration | None = None
-    """Bound on all attempts together and on the whole answer; it cuts streams that last longer."""
-    per_try: Duration | None = None
-    """Bound on each attempt up to the first byte of its answer; at most timeouts.request."""
-
-
-class Retries(Model):
-    """When a failed attempt is tried again. Without this block: 2 retries, only where nothing was processed."""
-
-    attempts: Annotated[int, Field(ge=0, le=10)] = 2
-    """Retries after the first try (default 2); 0 switches retries off."""
-    conditions: (
-        Annotated[
-            tuple[Annotated[RetryCondition, Field(strict=False)], ...],
-            Field(min_length=1, max_length=8),
-            ListType("set"),
-        ]
-        | None
-    ) = None
-    """What may have happened to the attempt (default ConnectFailure, RefusedStream and ResetBeforeRequest, after which
-    the backend cannot have processed it). Reset and GatewayError apply to GET, HEAD and OPTIONS only."""
-    status_codes: Annotated[tuple[StatusCode, ...], Field(min_length=1, max_length=16), ListType("set")] | None = None
-    """Answers that are tried again, for GET, HEAD and OPTIONS only: 408, 409, 425, 429, 500, 502, 503 or 504."""
-
-
-class ConnectionPool(Model):
-    """Limits of each proxy towards each backend; what is left out has Envoy's default."""
-
-    max_open: Limit | None = None
-    """Most connections that are open at once."""
-    max_pending: Limit | None = None
-    """Most requests that wait for a connection; one more is refused."""
-    max_lifetime: Duration | None = None
-    """Age at which a connection is replaced."""
-    connect_timeout: Duration | None = None
-    """Time that opening a connection may take."""

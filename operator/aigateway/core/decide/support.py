@@ -1,7 +1,8 @@
 """What of a policy has no effect in this cluster, and the policy without it.
 
-Fields that Istio or KEDA of the cluster's version lack are taken out here, so that rendering need not know of versions,
-and everything that has no effect is listed with its reason.
+Fields that Istio or KEDA of the cluster's version lack, or that need an EnvoyFilter where none may be written, are
+taken out here, so that rendering need not know of versions and rights; everything that has no effect is listed with
+its reason.
 """
 
 from __future__ import annotations
@@ -9,17 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from aigateway.api.reasons import NEEDS_MAX_OPEN, NOT_FOR_EVERY_METHOD, NOT_IN_THIS_ISTIO, NOT_IN_THIS_KEDA
+from aigateway.api.administrator import Administrator
+from aigateway.api.reasons import (
+    ENVOY_FILTER_NOT_ALLOWED,
+    GATEWAY_FILTER_MISSING,
+    NEEDS_MAX_OPEN,
+    NOT_FOR_EVERY_METHOD,
+    NOT_IN_ENVOY,
+    NOT_IN_THIS_KEDA,
+    TOO_FEW_REPLICAS,
+)
 from aigateway.api.resolved import (
     PROVABLY_NOT_PROCESSED,
     CPURule,
+    ErrorFormat,
     QueueLengthRule,
     ResolvedPolicy,
-    RetryCondition,
     Rule,
 )
 from aigateway.core.decision import Because
-from aigateway.core.observation import Feature, Observation
+from aigateway.core.gates import IN_ENVOY_FILTER, IN_GATEWAY_FILTER, IN_ISTIO, Gate
+from aigateway.core.observation import ChildKind, Feature, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +41,53 @@ class Support:
     skipped: tuple[Because, ...]
 
 
-def decide_support(policy: ResolvedPolicy, observation: Observation) -> Support:
+def decide_support(policy: ResolvedPolicy, observation: Observation, administrator: Administrator) -> Support:
     """Return what can be in effect."""
+    skipped: list[Because] = []
     supported = policy
-    if Feature.RESET_BEFORE_REQUEST in observation.lacking:
-        kept = tuple(c for c in policy.retries.conditions if c is not RetryCondition.RESET_BEFORE_REQUEST)
-        attempts = policy.retries.attempts if kept or policy.retries.status_codes else 0
-        supported = replace(policy, retries=replace(policy.retries, conditions=kept, attempts=attempts))
-    return Support(supported, tuple(_skipped(policy, supported, observation)))
+    for gate, because in _closed(observation, administrator):
+        if gate.asked(supported):
+            supported = gate.without(supported)
+            skipped += [because] if gate.field else []
+    return Support(
+        _with_error_format(supported, observation, administrator),
+        (*skipped, *_without_effect(policy, supported, observation)),
+    )
 
 
-def _skipped(policy: ResolvedPolicy, supported: ResolvedPolicy, observation: Observation) -> Iterator[Because]:
-    if supported.retries.conditions != policy.retries.conditions and policy.retries.attempts:
-        message = "ResetBeforeRequest needs Istio 1.23 or newer; what else is retried is in status.effective"
-        yield Because("retries.conditions", NOT_IN_THIS_ISTIO, message)
+def _closed(observation: Observation, administrator: Administrator) -> Iterator[tuple[Gate, Because]]:
+    """Yield every field that cannot be in effect here, and why."""
+    for feature, gate in IN_ISTIO.items():
+        if feature in observation.lacking:
+            yield gate, Because(gate.field, gate.reason, gate.message)
+    if not _may_filter(observation, administrator):
+        for gate in (*IN_ENVOY_FILTER, *IN_GATEWAY_FILTER):
+            yield gate, Because(gate.field, ENVOY_FILTER_NOT_ALLOWED, gate.message)
+    elif Feature.GATEWAY_FILTER in observation.lacking:
+        for gate in IN_GATEWAY_FILTER:
+            yield gate, Because(gate.field, GATEWAY_FILTER_MISSING, gate.message)
+
+
+def _may_filter(observation: Observation, administrator: Administrator) -> bool:
+    return bool(administrator.envoy_filter_namespaces) and ChildKind.ENVOY_FILTER in observation.installed
+
+
+def _with_error_format(
+    policy: ResolvedPolicy, observation: Observation, administrator: Administrator
+) -> ResolvedPolicy:
+    """Fill in what a policy that names no format gets: JSON where it can be had."""
+    if policy.error_format is not None:
+        return policy
+    can = _may_filter(observation, administrator) and Feature.GATEWAY_FILTER not in observation.lacking
+    return replace(policy, error_format=ErrorFormat.JSON if can and policy.hosts else ErrorFormat.TEXT)
+
+
+def _without_effect(policy: ResolvedPolicy, supported: ResolvedPolicy, observation: Observation) -> Iterator[Because]:
     if _per_try_without_effect(supported):
         yield Because("timeouts.perTry", NOT_FOR_EVERY_METHOD, _PER_TRY)
+    if policy.connection_pool is not None and policy.connection_pool.max_idle is not None:
+        yield Because("connectionPool.maxIdle", NOT_IN_ENVOY, _MAX_IDLE)
+    yield from _never_ejected(policy, observation)
     if _nothing_ever_waits(policy):
         message = "Envoy opens a connection for every request, so none waits: set connectionPool.maxOpen"
         yield Because("autoscaling.rules[QueueLength]", NEEDS_MAX_OPEN, message)
@@ -55,15 +97,32 @@ def _skipped(policy: ResolvedPolicy, supported: ResolvedPolicy, observation: Obs
 
 
 _PER_TRY = (
-    "Istio bounds an attempt only where it may be retried: with these retries.conditions, requests with methods that "
-    "are not idempotent are never retried and have no bound per attempt. Add ConnectFailure to retries.conditions, or "
+    "Istio bounds an attempt only where it may be retried: with these retries.conditions, requests that are not "
+    "idempotent are never retried and have no bound per attempt. Add ConnectFailure to retries.conditions, or "
     "set timeouts.request."
+)
+_MAX_IDLE = (
+    "Envoy does not limit how many idle connections it keeps; it closes them after an hour without a request, and "
+    "connectionPool.maxLifetime replaces all of them"
 )
 
 
 def _per_try_without_effect(policy: ResolvedPolicy) -> bool:
     bounded = policy.timeouts.per_try is not None and policy.retries.attempts > 0
-    return bounded and not PROVABLY_NOT_PROCESSED.intersection(policy.retries.conditions)
+    everything = policy.retries.treat_as_idempotent
+    return bounded and not everything and not PROVABLY_NOT_PROCESSED.intersection(policy.retries.conditions)
+
+
+def _never_ejected(policy: ResolvedPolicy, observation: Observation) -> Iterator[Because]:
+    """Yield the backends none of whose replicas Envoy may eject: one more must not be over the limit."""
+    if policy.circuit_breaker is None:
+        return
+    limit = policy.circuit_breaker.max_ejection_percent
+    for backend in policy.backends:
+        workload = observation.workloads.get(backend.workload)
+        if workload is not None and workload.replicas and limit * workload.replicas < 100:  # noqa: PLR2004 (percent)
+            message = f"{backend.name} has {workload.replicas}, of which {limit} % are less than one"
+            yield Because(f"circuitBreaker.maxEjectionPercent[{backend.name}]", TOO_FEW_REPLICAS, message)
 
 
 def _nothing_ever_waits(policy: ResolvedPolicy) -> bool:

@@ -8,7 +8,9 @@ Called by :mod:`aigateway.core.reconcile`.  Rules of Istio that shape the output
 - ``prefix`` matches characters; a path prefix of ours means path segments, so ``/v1`` becomes ``/v1`` exactly or
   ``/v1/`` as prefix.
 - Envoy retries any method.  Where a policy asks for retries of requests that a backend may have begun to process, each
-  route is written twice: for idempotent methods with all conditions, then for the rest with the safe ones.
+  route is written twice: for idempotent requests with all conditions, then for the rest with the safe ones.
+- ``backoff`` is Envoy's base interval: the wait before the n-th retry is drawn between 0 and (2^n - 1) times as much.
+- ``statPrefix`` makes Envoy count retries of each route; it stands in a match, so that every route has one.
 - Gateways merge the VirtualServices of a host, sidecars use only one: gateway and mesh traffic get one object each.
 """
 
@@ -19,7 +21,6 @@ from typing import Any
 
 from aigateway.api.administrator import Administrator
 from aigateway.api.resolved import (
-    PROVABLY_NOT_PROCESSED,
     Backend,
     Match,
     ResolvedPolicy,
@@ -30,16 +31,12 @@ from aigateway.api.resolved import (
 from aigateway.api.types import format_duration
 from aigateway.core.decision import Decision, Target
 from aigateway.core.identity import gateway_virtual_service, generated, mesh_virtual_service
-
-_RETRY_ON: Mapping[RetryCondition, str] = {
-    RetryCondition.CONNECT_FAILURE: "connect-failure",
-    RetryCondition.REFUSED_STREAM: "refused-stream",
-    RetryCondition.RESET_BEFORE_REQUEST: "reset-before-request",
-    RetryCondition.RESET: "reset",
-    RetryCondition.GATEWAY_ERROR: "gateway-error",
-}
+from aigateway.core.routes import IDEMPOTENT, is_split, retry_on, safe_conditions, stat_prefix
 
 Body = dict[str, Any]
+
+_EVERYTHING: Body = {"uri": {"prefix": "/"}}
+"""What Istio, too, takes for a route without a match: it stays the last of all routes of the host."""
 
 
 def render_virtual_services(
@@ -54,11 +51,6 @@ def render_virtual_services(
         ref = mesh_virtual_service(policy.key)
         rendered.append(generated(policy, ref, _mesh_spec(policy, decision, administrator)))
     return tuple(rendered)
-
-
-def retry_on(conditions: Sequence[RetryCondition], codes: Sequence[int]) -> str:
-    """Return Istio's ``retryOn``; without spaces, which its webhook refuses."""
-    return ",".join([*(_RETRY_ON[condition] for condition in conditions), *map(str, codes)])
 
 
 def _gateway_spec(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> Body:
@@ -91,35 +83,39 @@ def _http(policy: ResolvedPolicy, decision: Decision, cluster_domain: str, port:
     for route in policy.routes:
         destinations = split if route.backend is None else [_pinned(by_name[route.backend], policy, cluster_domain)]
         yield from _with_retries(f"{base}/{route.name}", _matches(route, policy, port), destinations, policy)
-    yield from _with_retries(base, _path_matches(policy.path_prefix, _on_port(port)), split, policy)
+    yield from _with_retries(base, _path_matches(policy.path_prefix, _on_port(port)) or [{}], split, policy)
 
 
 def _with_retries(
     name: str, matches: Sequence[Body], destinations: list[Body], policy: ResolvedPolicy
 ) -> Iterator[Body]:
     """Yield one route, or two where only idempotent requests may be retried on every condition."""
-    safe = [condition for condition in policy.retries.conditions if condition in PROVABLY_NOT_PROCESSED]
-    needs_split = len(safe) < len(policy.retries.conditions) or bool(policy.retries.status_codes)
-    if policy.retries.attempts == 0 or not needs_split:
-        yield _route(name, matches, destinations, _retry_block(policy, safe, ()), policy)
+    safe = safe_conditions(policy.retries)
+    full = _retry_block(policy, policy.retries.conditions, policy.retries.status_codes)
+    if policy.retries.treat_as_idempotent or not is_split(policy.retries):
+        yield _route(name, matches, destinations, full, policy)
         return
     idempotent = list(_only_idempotent(matches, policy.retries))
     if idempotent:
-        full = _retry_block(policy, policy.retries.conditions, policy.retries.status_codes)
-        yield _route(f"{name}#idempotent", idempotent, destinations, full, policy)
+        yield _route(f"{name}{IDEMPOTENT}", idempotent, destinations, full, policy)
     others = [match for match in matches if _method(match) not in policy.retries.idempotent_methods]
-    if others or not matches:
+    if others:
         yield _route(name, others, destinations, _retry_block(policy, safe, ()), policy)
 
 
 def _only_idempotent(matches: Sequence[Body], retries: Retries) -> Iterator[Body]:
-    """Narrow each match to the idempotent methods; drop those that name another method."""
+    """Narrow each match to idempotent requests: by method, or by the header with the key whatever the method."""
     methods = "|".join(retries.idempotent_methods)
-    for match in matches or ({},):
+    key = retries.idempotency_header
+    for match in matches:
+        if _method(match) in retries.idempotent_methods:
+            yield dict(match)
+            continue
         if _method(match) is None:
             yield {**match, "method": {"regex": methods}}
-        elif _method(match) in retries.idempotent_methods:
-            yield dict(match)
+        if key is not None:
+            # Where the route asks for the header anyway, what it asks for is narrower than that there is one.
+            yield {**match, "headers": {key: {"regex": ".+"}, **match.get("headers", {})}}
 
 
 def _method(match: Mapping[str, Any]) -> str | None:
@@ -128,9 +124,8 @@ def _method(match: Mapping[str, Any]) -> str | None:
 
 
 def _route(name: str, matches: Sequence[Body], destinations: list[Body], retries: Body, policy: ResolvedPolicy) -> Body:
-    body: Body = {"name": name}
-    if matches:
-        body["match"] = list(matches)
+    prefix = {"statPrefix": stat_prefix(name)} if policy.stat_prefix else {}
+    body: Body = {"name": name, "match": [{**(match or _EVERYTHING), **prefix} for match in matches]}
     body["route"] = destinations
     if policy.timeouts.request is not None:
         body["timeout"] = format_duration(policy.timeouts.request)
@@ -145,6 +140,10 @@ def _retry_block(policy: ResolvedPolicy, conditions: Sequence[RetryCondition], c
     block: Body = {"attempts": policy.retries.attempts, "retryOn": words}
     if policy.timeouts.per_try is not None:
         block["perTryTimeout"] = format_duration(policy.timeouts.per_try)
+    if policy.retries.backoff is not None:
+        block["backoff"] = format_duration(policy.retries.backoff.initial)
+    if policy.load_balancing is not None and policy.load_balancing.locality_failover:
+        block["retryRemoteLocalities"] = True  # else retries stay in the region that is being lost
     return block
 
 
