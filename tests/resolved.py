@@ -24,8 +24,8 @@ from aigateway.api.resolved import (
     WorkloadKind,
     WorkloadRef,
 )
+from aigateway.core.identity import ref_of
 from aigateway.core.observation import (
-    ChildKind,
     ChildRef,
     ChildState,
     EndpointsState,
@@ -132,5 +132,5 @@ def observed(of: ResolvedPolicy, **changes: Any) -> Observation:
 
 def as_child(body: dict[str, Any], owner: str | None = UID) -> tuple[ChildRef, ChildState]:
     """Return a rendered object as the API server would show it to the next reconcile."""
-    ref = ChildRef(ChildKind(body["kind"]), body["metadata"]["name"])
+    ref = ref_of(body)
     return ref, ChildState(uid=f"uid-of-{ref.name}", resource_version="1", owner=owner, body=body)

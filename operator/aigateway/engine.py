@@ -22,7 +22,7 @@ from aigateway.cluster.events import Recorder
 from aigateway.cluster.queue import WorkQueue
 from aigateway.cluster.store import Entry
 from aigateway.cluster.world import World
-from aigateway.cluster.writer import Conflict, Writer, shown
+from aigateway.cluster.writer import Conflict, Trouble, Writer, shown
 from aigateway.core.decide.contention import REPAIRS
 from aigateway.core.observation import ChildRef, Json, Observation
 from aigateway.core.outcome import Apply, Outcome, Step, StepResult, Taken
@@ -86,21 +86,29 @@ class Engine:
 
     async def reconcile(self, key: PolicyKey) -> Next:
         """Make one pass over a policy."""
-        policy = self._world.policy(key)
-        if policy is None:
-            self._status_written.pop(key, None)
-            self._repairs.pop(key, None)
-            return Next("gone")
-        if not self._world.complete(key.namespace):
-            return Next("waiting")
         try:
-            return await self._pass(key, policy)
+            trouble = await self._clear(key)
+            policy = self._world.policy(key)
+            if policy is not None:
+                coming = await self._pass(key, policy) if self._world.complete(key.namespace) else Next("waiting")
+            else:
+                self._status_written.pop(key, None)
+                self._repairs.pop(key, None)
+                coming = Next("gone")
+            return coming if trouble is None else Next("failed", coming.wake_after, trouble.retry_after)
         except Conflict as conflict:
             log.debug("policy %s changed during its pass and is looked at again: %s", key, conflict)
             return Next("conflict")
         except ApiError as error:
             log.warning("the status of policy %s was not written, it is tried again: %s", key, shown(str(error)))
             return Next("failed", at_least=error.retry_after or 0.0)
+
+    async def _clear(self, key: PolicyKey) -> Trouble | None:
+        """Delete what an earlier policy of this name has left in other namespaces; return the last trouble with it."""
+        troubles = [
+            await self._writer.remove_orphan(key, ref, child) for ref, child in self._world.orphans(key).items()
+        ]
+        return next((trouble for trouble in reversed(troubles) if trouble is not None), None)
 
     async def _pass(self, key: PolicyKey, policy: Entry[Json]) -> Next:
         resolved = self._world.index.resolved(key)

@@ -56,8 +56,15 @@ class Operator:
         self._leads = asyncio.Event()
         # A namespace whose requests hang leaves a quarter of the workers to the others.
         self._queue: WorkQueue[PolicyKey] = WorkQueue(at_once=settings.concurrency - settings.concurrency // 4)
-        self.world = World(settings.administrator, time.time, self._wake, self._namespace_changed, self._queue.renew)
-        self._watches = Watches(self._client, self.world, settings.namespaces)
+        self.world = World(
+            settings.administrator,
+            time.time,
+            self._wake,
+            self._namespace_changed,
+            self._queue.renew,
+            settings.namespaces,
+        )
+        self._watches = Watches(self._client, self.world, settings.namespaces, settings.allow_envoy_filter)
         listings = Listings(self._client, self.world.policies, settings.namespaces)
         self.policies = PolicyWatch(settings.source, listings, self.world.policies_are_synced)
         self._recorder = Recorder(self._client)

@@ -43,6 +43,7 @@ class Settings:
     gateway_grants: Path | None = None
     root_namespace: str = "istio-system"
     gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
+    allow_envoy_filter: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     prometheus_address: str | None = None
     scaling_window: int = 60
@@ -62,6 +63,8 @@ class Settings:
     def __post_init__(self) -> None:
         for namespace in self.gateway_namespaces:
             _require(_LABEL.fullmatch(namespace), "gateway-namespaces", namespace, "the name of a namespace")
+        for namespace in self.allow_envoy_filter:
+            _require(_LABEL.fullmatch(namespace), "allow-envoy-filter", namespace, "the name of a namespace")
         for namespace in self.namespaces:
             _require(_LABEL.fullmatch(namespace), "namespaces", namespace, "the name of a namespace")
         if self.default_gateway is not None:
@@ -129,7 +132,13 @@ class Settings:
         )
         grants = None if self.gateway_grants is None else read_grants(self.gateway_grants)
         return Administrator(
-            self.default_gateway, self.cluster_domain, scaling, grants, self.root_namespace, self.gateway_namespaces
+            self.default_gateway,
+            self.cluster_domain,
+            scaling,
+            grants,
+            self.root_namespace,
+            self.gateway_namespaces,
+            tuple(dict.fromkeys(self.allow_envoy_filter)),
         )
 
 

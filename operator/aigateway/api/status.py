@@ -129,12 +129,14 @@ class Skipped(Model):
 
 
 class Child(Model):
-    """An object that the policy generates, in the policy's namespace."""
+    """An object that the policy generates."""
 
     kind: Word
     """Kind of the object."""
     name: Word
     """Name of the object."""
+    namespace: Word | None = None
+    """Namespace of the object; absent where it is the policy's own."""
 
 
 class Status(Model):

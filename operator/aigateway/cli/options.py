@@ -63,6 +63,18 @@ def default_gateway_option() -> Decorator:
     return setting("default-gateway", text, metavar="NAMESPACE/NAME")
 
 
+def allow_envoy_filter_option() -> Decorator:
+    """Declare ``allow_envoy_filter``."""
+    return setting(
+        "allow-envoy-filter",
+        "Namespace of gateways' proxies in which EnvoyFilters may be written; may be repeated.  [default: none, and "
+        "status.skipped lists the fields that need one]",
+        metavar="NAMESPACE",
+        multiple=True,
+        callback=lambda _context, _option, values: split(",".join(values)),
+    )
+
+
 def split(text: str | None) -> tuple[str, ...]:
     """Return the parts of a comma-separated list, empty ones left out."""
     return tuple(part for item in (text or "").split(",") if (part := item.strip()))
@@ -87,6 +99,7 @@ def administrator_options() -> Decorator:
             metavar="A,B",
             callback=lambda _context, _option, value: split(value),
         ),
+        allow_envoy_filter_option(),
         setting("cluster-domain", "DNS domain of the cluster.", _DEFAULTS.cluster_domain),
         setting("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL"),
         setting(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aigateway.core.identity import KIND
+from aigateway.core.identity import FINGERPRINT_ANNOTATION, GATEWAY_FILTER_PART, KIND, PART_LABEL
 from aigateway.core.observation import Json, ServicePort, ServiceState, WorkloadState
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -42,6 +42,16 @@ def child(raw: Json) -> Json:
     body = _body(raw, kept, tuple(key for key in raw if key not in ("metadata", "status")))
     conditions = (raw.get("status") or {}).get("conditions")
     return {**body, "status": {"conditions": conditions}} if conditions else body
+
+
+def envoy_filter(raw: Json) -> Json:
+    """Keep a generated EnvoyFilter whole; of the gateways' shared one only which it is."""
+    metadata = raw["metadata"]
+    if (metadata.get("labels") or {}).get(PART_LABEL) != GATEWAY_FILTER_PART:
+        return child(raw)
+    found = (metadata.get("annotations") or {}).get(FINGERPRINT_ANNOTATION)
+    kept = {key: metadata[key] for key in ("name", "namespace", "deletionTimestamp") if key in metadata}
+    return {"metadata": {**kept, "annotations": {FINGERPRINT_ANNOTATION: found}}}
 
 
 def routing(raw: Json) -> Json:

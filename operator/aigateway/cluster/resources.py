@@ -9,13 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aigateway.api.resolved import WorkloadKind
-from aigateway.core.identity import MANAGED_BY, MANAGED_BY_LABEL
+from aigateway.core.identity import MANAGED_BY, MANAGED_BY_LABEL, PART_LABEL
 from aigateway.core.observation import ChildKind
 
 FIELD_MANAGER = "aigateway-operator"
 """Owner of our fields in server-side apply.  Never renamed: fields of the old name would belong to nobody."""
 
-CHILD_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+CHILD_SELECTORS: Mapping[ChildKind, str] = {
+    ChildKind.SCALED_OBJECT: f"{MANAGED_BY_LABEL}={MANAGED_BY}",
+    ChildKind.ENVOY_FILTER: PART_LABEL,
+}
+"""Which objects of a kind are looked at.
+
+Of Istio's routes and rules everybody's are: what others route or configure can be in a policy's way.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +73,5 @@ CHILDREN: Mapping[ChildKind, Resource] = {
     ChildKind.VIRTUAL_SERVICE: Resource("networking.istio.io", "v1", "virtualservices", "VirtualService"),
     ChildKind.DESTINATION_RULE: Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
     ChildKind.SCALED_OBJECT: Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject"),
+    ChildKind.ENVOY_FILTER: Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
 }

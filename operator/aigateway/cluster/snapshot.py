@@ -16,7 +16,7 @@ from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.client import ApiError, JsonObject, Listing
 from aigateway.cluster.reflector import Sink
 from aigateway.cluster.resources import (
-    CHILD_SELECTOR,
+    CHILD_SELECTORS,
     CHILDREN,
     DEFINITIONS,
     ENDPOINT_SLICES,
@@ -54,24 +54,28 @@ class Api(Protocol):
 class Snapshot:
     """What was seen.  ``world`` holds the policies as they are proposed, ``stored`` as they are in the cluster.
 
-    ``unseen`` says what could not be looked at and is not taken into account.
+    ``unseen`` says what could not be looked at and is not taken into account.  ``envoy_filters`` are the namespaces in
+    which EnvoyFilters may be written: without any, none are looked at.
     """
 
     api: Api
     world: World
     stored: dict[PolicyKey, JsonObject] = field(default_factory=dict)
+    envoy_filters: tuple[str, ...] = ()
     unseen: list[str] = field(default_factory=list)
-    _originals: dict[tuple[str, ChildRef], JsonObject] = field(default_factory=dict)
+    _originals: dict[tuple[str, ChildKind, str], JsonObject] = field(default_factory=dict)
 
     async def child(self, namespace: str, ref: ChildRef) -> JsonObject | None:
         """Return the whole object under the name of a generated one, read on its own where no list held it."""
-        known = self._originals.get((namespace, ref))
+        namespace = ref.namespace or namespace
+        known = self._originals.get((namespace, ref.kind, ref.name))
         return known or await self.api.get(CHILDREN[ref.kind], namespace, ref.name)
 
     async def fill(self, namespaces: frozenset[str]) -> None:
         """Read everything that decisions about the policies of these namespaces look at."""
         for kind in ChildKind:
-            await self._read_children(kind, namespaces)
+            if kind is not ChildKind.ENVOY_FILTER or self.envoy_filters:
+                await self._read_children(kind, namespaces)
         for namespace in sorted(namespaces):
             await self._read_referents(namespace)
         for raw in await self._everywhere(POLICIES, namespaces):
@@ -83,15 +87,33 @@ class Snapshot:
             self.world.set_presence(kind, Presence.ABSENT)
             return
         self.world.set_lacking(kind, await self._lacking(kind))
-        if kind is ChildKind.SCALED_OBJECT:
-            found = [raw for place in namespaces for raw in await self._list(resource, place, CHILD_SELECTOR)]
-        else:
-            # What others route or configure in other namespaces can be in a policy's way.
-            found = await self._everywhere(resource, namespaces)
-        for raw in found:
+        for raw in await self._list_children(kind, namespaces):
             self.world.children[kind].put(raw)
-            self._originals[raw["metadata"]["namespace"], ChildRef(kind, raw["metadata"]["name"])] = raw
+            self._originals[raw["metadata"]["namespace"], kind, raw["metadata"]["name"]] = raw
         self.world.set_presence(kind, Presence.SYNCED)
+
+    async def _list_children(self, kind: ChildKind, namespaces: frozenset[str]) -> list[JsonObject]:
+        resource, selector = CHILDREN[kind], CHILD_SELECTORS.get(kind)
+        if selector is None:
+            # What others route or configure in other namespaces can be in a policy's way.
+            return await self._everywhere(resource, namespaces)
+        found = [raw for place in sorted(namespaces) for raw in await self._list(resource, place, selector)]
+        if kind is ChildKind.ENVOY_FILTER:
+            for place in sorted(set(self.envoy_filters) - namespaces):
+                found += await self._list_if_allowed(resource, place, selector)
+        return found
+
+    async def _list_if_allowed(self, resource: Resource, namespace: str, selector: str) -> list[JsonObject]:
+        """Return the objects of a namespace that is not the policies': whoever looks may have no business there."""
+        try:
+            return await self._list(resource, namespace, selector)
+        except ApiError as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+        self.unseen.append(
+            f"{resource.label} of namespace {namespace} may not be listed; they are shown as if there were none"
+        )
+        return []
 
     async def _lacking(self, kind: ChildKind) -> frozenset[Feature]:
         """Return what the cluster's version of a kind cannot do; nothing where its definition may not be read."""
@@ -146,7 +168,8 @@ async def take(
         ApiError: something that must be known could not be read.
     """
     proposed = tuple(proposed)
-    snapshot = Snapshot(api, World(administrator, now=lambda: _LONG_AGO, wake=lambda _: None))
+    world = World(administrator, now=lambda: _LONG_AGO, wake=lambda _: None)
+    snapshot = Snapshot(api, world, envoy_filters=administrator.envoy_filter_namespaces)
     await snapshot.fill(frozenset(namespaces) | {key_of(raw).namespace for raw in proposed})
     merged: Mapping[PolicyKey, JsonObject] = {
         **snapshot.stored,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from aigateway.cluster.client import ApiError, Client
 from aigateway.cluster.reflector import Reflector, Scope, Sink
-from aigateway.cluster.resources import CHILD_SELECTOR, CHILDREN, DEFINITIONS, ENDPOINT_SLICES, SERVICES, WORKLOADS
+from aigateway.cluster.resources import CHILD_SELECTORS, CHILDREN, DEFINITIONS, ENDPOINT_SLICES, SERVICES, WORKLOADS
 from aigateway.cluster.world import Presence, World
 from aigateway.core.features import lacking
 from aigateway.core.observation import ChildKind
@@ -48,12 +48,19 @@ class _Running:
 
 
 class Watches:
-    """All reflectors of the operator but the policies' own.  ``namespaces`` empty: the whole cluster."""
+    """All reflectors of the operator but the policies' own.  ``namespaces`` empty: the whole cluster.
 
-    def __init__(self, client: Client, world: World, namespaces: tuple[str, ...]) -> None:
+    EnvoyFilters are looked at in ``envoy_filters`` too, and nowhere (nor asked for) where that is empty.
+    """
+
+    def __init__(
+        self, client: Client, world: World, namespaces: tuple[str, ...], envoy_filters: tuple[str, ...] = ()
+    ) -> None:
         self._client = client
         self._world = world
         self._namespaces = namespaces
+        self._envoy_filters = envoy_filters
+        self._kinds = tuple(kind for kind in ChildKind if kind is not ChildKind.ENVOY_FILTER or envoy_filters)
         self._children: dict[ChildKind, _Running] = {}
         self._referents: dict[str, _Running] = {}
         self._doubted: set[ChildKind] = set()
@@ -99,7 +106,7 @@ class Watches:
 
     async def _look_for_kinds(self) -> None:
         """Ask for the kinds that are not watched or in doubt; a group that both kinds of Istio share is asked once."""
-        wanted = [kind for kind in ChildKind if kind not in self._children or kind in self._doubted]
+        wanted = [kind for kind in self._kinds if kind not in self._children or kind in self._doubted]
         for group in dict.fromkeys(CHILDREN[kind].group_path for kind in wanted):
             kinds = [kind for kind in wanted if CHILDREN[kind].group_path == group]
             try:
@@ -139,14 +146,18 @@ class Watches:
                 log.warning("the cluster has no %s; policies that need it say so until it is installed", kind)
             self._world.set_presence(kind, Presence.ABSENT)
             return
-        running = _Running([self._child_reflector(kind, namespace) for namespace in self._namespaces or (None,)])
+        running = _Running([self._child_reflector(kind, namespace) for namespace in self._places(kind)])
         self._children[kind] = running
         running.start()
 
+    def _places(self, kind: ChildKind) -> Iterable[str | None]:
+        """Return the namespaces in which a kind is watched; None stands for all."""
+        if not self._namespaces:
+            return (None,)
+        return sorted({*self._namespaces, *(self._envoy_filters if kind is ChildKind.ENVOY_FILTER else ())})
+
     def _child_reflector(self, kind: ChildKind, namespace: str | None) -> Reflector:
-        # Of Istio's kinds everybody's are watched: what others route or configure can be in a policy's way.
-        selector = CHILD_SELECTOR if kind is ChildKind.SCALED_OBJECT else ""
-        scope = Scope(CHILDREN[kind], namespace, selector)
+        scope = Scope(CHILDREN[kind], namespace, CHILD_SELECTORS.get(kind, ""))
         return Reflector(
             self._client,
             scope,
@@ -160,6 +171,11 @@ class Watches:
         if running is not None and running.synced:
             log.info("watching %s", CHILDREN[kind].label)
             self._world.set_presence(kind, Presence.SYNCED)
+            if kind is ChildKind.ENVOY_FILTER and (missing := self._world.without_gateway_filter()):
+                log.warning(
+                    "the gateway filter of this version is not in %s; status.skipped says where that matters",
+                    ", ".join(missing),
+                )
 
     def _child_missing(self, kind: ChildKind) -> None:
         """Let the cluster be asked whether it still has a kind: a refusal, perhaps in one namespace, proves nothing."""
@@ -168,7 +184,7 @@ class Watches:
 
     async def _until_next_look(self) -> None:
         """Wait until a kind is in doubt: at most half a minute, or half an hour where every kind is watched."""
-        asked = [kind for kind in ChildKind if kind not in self._children]
+        asked = [kind for kind in self._kinds if kind not in self._children]
         if self._doubted or Presence.UNKNOWN in (self._world.presence[kind] for kind in asked):
             await asyncio.sleep(1.0)  # the API server did not answer
             return
@@ -176,7 +192,7 @@ class Watches:
             async with asyncio.timeout(random.uniform(*(_LOOK_AGAIN_SECONDS if asked else _COMPARE_SECONDS))):  # noqa: S311 (spreads load)
                 await self._doubt.wait()
         except TimeoutError:
-            for kind in () if asked else ChildKind:
+            for kind in () if asked else self._kinds:
                 await self._look_for_features(kind)
         self._doubt.clear()
 

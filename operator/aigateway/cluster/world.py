@@ -13,6 +13,7 @@ from aigateway.api.administrator import Administrator
 from aigateway.api.problems import Rejection
 from aigateway.api.resolved import Backend, PolicyKey, ResolvedPolicy, WorkloadKind, WorkloadRef
 from aigateway.cluster import parse
+from aigateway.cluster.children import ChildIndex, GatewayFilters
 from aigateway.cluster.contests import Contests
 from aigateway.cluster.endpoints import Endpoints
 from aigateway.cluster.index import PolicyIndex
@@ -20,7 +21,7 @@ from aigateway.cluster.parse import SliceState
 from aigateway.cluster.store import Entry, Store
 from aigateway.core.claims import Claim
 from aigateway.core.foreign import claims_of_virtual_service, rule_covers
-from aigateway.core.identity import POLICY_LABEL
+from aigateway.core.identity import controller_of, owner_of, policy_of
 from aigateway.core.observation import (
     ChildKind,
     ChildRef,
@@ -36,6 +37,7 @@ _PARSERS = {
     ChildKind.VIRTUAL_SERVICE: parse.routing,
     ChildKind.DESTINATION_RULE: parse.routing,
     ChildKind.SCALED_OBJECT: parse.child,
+    ChildKind.ENVOY_FILTER: parse.envoy_filter,
 }
 
 
@@ -52,21 +54,24 @@ class World:
 
     ``on_namespace`` is told a namespace when its first policy appears (True) and when its last one has left (False).
     ``renew`` is told a policy, before it is woken, whose own change (or that of an object in its way) may cure what it
-    failed on.
+    failed on.  ``namespaces`` are those whose policies are known (empty: all); what belongs to a policy of another one
+    is somebody else's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (who is told what)
         self,
         administrator: Administrator,
         now: Callable[[], float],
         wake: Callable[[PolicyKey], None],
         on_namespace: Callable[[str, bool], None] = lambda *_: None,
         renew: Callable[[PolicyKey], None] = lambda _: None,
+        namespaces: tuple[str, ...] = (),
     ) -> None:
         self._wake = wake
         self._renew = renew
         self._on_namespace = on_namespace
         self._administrator = administrator
+        self._namespaces = namespaces
         self.index = PolicyIndex(administrator)
         self._contests = Contests(administrator.cluster_domain, wake, self._serves)
         self.endpoints = Endpoints(now, self._service_changed)
@@ -79,8 +84,13 @@ class World:
         self.children: dict[ChildKind, Store[Json]] = {
             kind: Store(_PARSERS[kind], self._children_changed(kind)) for kind in ChildKind
         }
-        self._children_by_policy: dict[PolicyKey, set[ChildRef]] = {}
+        self._child_index = ChildIndex()
+        self._gateway_filters = GatewayFilters(
+            self.children[ChildKind.ENVOY_FILTER], administrator.envoy_filter_namespaces
+        )
         self.presence: dict[ChildKind, Presence] = dict.fromkeys(ChildKind, Presence.UNKNOWN)
+        if not administrator.envoy_filter_namespaces:
+            self.presence[ChildKind.ENVOY_FILTER] = Presence.ABSENT
         self._lacking: dict[ChildKind, frozenset[Feature]] = {}
         self.policies_synced = False
         self._namespaces_synced: set[str] = set()
@@ -110,8 +120,30 @@ class World:
             status=status,
             contest=self._contests.contest(key),
             foreign_rules=self._foreign_rules(key, policy),
-            lacking=frozenset[Feature]().union(*self._lacking.values()),
+            lacking=frozenset[Feature]().union(*self._lacking.values(), self._gateway_filters.lacking()),
         )
+
+    def without_gateway_filter(self) -> list[str]:
+        """Return the namespaces in which EnvoyFilters may be written and have nothing to build on."""
+        return self._gateway_filters.missing()
+
+    def orphans(self, key: PolicyKey) -> dict[ChildRef, ChildState]:
+        """Return what is left in other namespaces of an earlier policy of this name.
+
+        In the policy's own namespace the cluster deletes what belonged to it.
+        """
+        if not self._knows(key.namespace):
+            return {}
+        entry = self.policies.get(key.namespace, key.name)
+        return {
+            ref: child
+            for ref, child in self._children_of(key).items()
+            if ref.namespace and (entry is None or child.owner != entry.uid)
+        }
+
+    def _knows(self, namespace: str) -> bool:
+        """Whether a policy of a namespace that is not in the cache does not exist."""
+        return self.policies_synced and (not self._namespaces or namespace in self._namespaces)
 
     def _services_of(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[str, ServiceState]:
         if isinstance(policy, Rejection):
@@ -131,8 +163,8 @@ class World:
 
     def _children_of(self, key: PolicyKey) -> dict[ChildRef, ChildState]:
         """Return the policy's children; one that is being deleted counts as gone, and is found again by a read."""
-        refs = self._children_by_policy.get(key, ())
-        found = {ref: self.children[ref.kind].get(key.namespace, ref.name) for ref in refs}
+        refs = self._child_index.refs(key)
+        found = {ref: self.children[ref.kind].get(ref.namespace or key.namespace, ref.name) for ref in refs}
         return {
             ref: child_state(entry)
             for ref, entry in found.items()
@@ -212,12 +244,14 @@ class World:
 
     def is_in_the_way(self, key: PolicyKey, ref: ChildRef) -> None:
         """Take over that a policy can't write a child because of an object that has its name."""
-        self._in_the_way[key.namespace, ref] = key
+        self._in_the_way[ref.namespace or key.namespace, ChildRef(ref.kind, ref.name)] = key
 
     def wake_all(self) -> None:
-        """Let every policy be looked at."""
+        """Let every policy be looked at, and every one that has gone and left something behind."""
         for entry in self.policies:
             self._wake(PolicyKey(entry.namespace, entry.name))
+        for key in self._child_index.elsewhere():
+            self._wake_orphaned(key)
 
     def _policy_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
         entry = new or old
@@ -258,13 +292,15 @@ class World:
 
     def _children_changed(self, kind: ChildKind) -> Callable[[Entry[Json] | None, Entry[Json] | None], None]:
         def changed(old: Entry[Json] | None, new: Entry[Json] | None) -> None:
-            self._note_child(kind, old, new)
+            self._child_index.changed(kind, old, new)
             self._child_changed(old, new)
             self._make_way(kind, old, new)
             if kind is ChildKind.VIRTUAL_SERVICE:
                 self._contests.virtual_service_changed(old, new)
             elif kind is ChildKind.DESTINATION_RULE:
                 self._rule_changed(old, new)
+            elif kind is ChildKind.ENVOY_FILTER and self._gateway_filters.concerned_by(new or old):
+                self.wake_all()
 
         return changed
 
@@ -287,23 +323,21 @@ class World:
             if isinstance(resolved, ResolvedPolicy) and resolved.connection_pool is not None:
                 self._wake(resolved.key)
 
-    def _note_child(self, kind: ChildKind, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
-        """Remember the children of each policy by name, so that a pass need not look at those of all others."""
-        for entry in (old, new):
-            name = policy_of(entry.value) if entry is not None else None
-            if entry is not None and name:
-                key, ref = PolicyKey(entry.namespace, name), ChildRef(kind, entry.name)
-                refs = self._children_by_policy.setdefault(key, set())
-                (refs.add if entry is new else refs.discard)(ref)
-                if not refs:
-                    del self._children_by_policy[key]
-
     def _child_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
         for entry in (old, new):
-            name = policy_of(entry.value) if entry is not None else None
-            if entry is not None and name and self.policies.get(entry.namespace, name) is not None:
-                self._wake(PolicyKey(entry.namespace, name))
-                self._contests.routes_changed(PolicyKey(entry.namespace, name))
+            key = policy_of(entry.value) if entry is not None else None
+            if key is None:
+                continue
+            if self.policies.get(key.namespace, key.name) is not None:
+                self._wake(key)
+                self._contests.routes_changed(key)
+            elif entry is new:
+                self._wake_orphaned(key)
+
+    def _wake_orphaned(self, key: PolicyKey) -> None:
+        """Let the key of a policy that does not exist be looked at where it has left something in other namespaces."""
+        if self.policies.get(key.namespace, key.name) is None and self.orphans(key):
+            self._wake(key)
 
 
 def _generation(policy: Entry[Json]) -> tuple[str, object]:
@@ -311,19 +345,6 @@ def _generation(policy: Entry[Json]) -> tuple[str, object]:
     return policy.uid, policy.value["metadata"].get("generation")
 
 
-def policy_of(child: Json) -> str | None:
-    """Return the name of the policy that a generated object says it belongs to."""
-    name: str | None = (child["metadata"].get("labels") or {}).get(POLICY_LABEL)
-    return name
-
-
-def controller_of(raw: Json) -> Json | None:
-    """Return the owner reference of an object's controller."""
-    owners = raw["metadata"].get("ownerReferences") or ()
-    return next((owner for owner in owners if owner.get("controller")), None)
-
-
 def child_state(entry: Entry[Json]) -> ChildState:
     """Return a cached child as decisions see it."""
-    owner = controller_of(entry.value)
-    return ChildState(entry.uid, str(entry.resource_version), owner["uid"] if owner else None, entry.value)
+    return ChildState(entry.uid, str(entry.resource_version), owner_of(entry.value), entry.value)

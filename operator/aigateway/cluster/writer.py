@@ -15,8 +15,9 @@ from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.client import ApiError, Client, JsonObject
 from aigateway.cluster.resources import CHILDREN, FIELD_MANAGER, POLICIES
 from aigateway.cluster.store import Entry
-from aigateway.cluster.world import World, controller_of
-from aigateway.core.observation import Json
+from aigateway.cluster.world import World
+from aigateway.core.identity import controller_of, owner_of, place_of
+from aigateway.core.observation import ChildRef, ChildState, Json
 from aigateway.core.outcome import Apply, Delete, Failed, Step, StepFailure, Taken
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,22 @@ class Writer:
             log.warning("%s of policy %s was not written, it is tried again: %s", step.ref, key, shown(str(error)))
             return Trouble(Failed(shown(str(error))), error.retry_after or 0.0)
 
+    async def remove_orphan(self, key: PolicyKey, ref: ChildRef, child: ChildState) -> Trouble | None:
+        """Delete what a policy that is no more has left in another namespace; None: done, or its policy is there.
+
+        Raises:
+            Conflict: the object has changed since.
+        """
+        try:
+            found = await self._client.find(POLICIES, key.namespace, key.name)
+        except ApiError as error:
+            return Trouble(Failed(shown(str(error))), error.retry_after or 0.0)
+        if found is not None and found["metadata"]["uid"] == child.owner:
+            self._world.policies.put(found)  # the watch lags behind
+            return None
+        uid = child.owner or ""
+        return await self.take(key, uid, Delete(ref, child.uid, child.resource_version, required=False))
+
     async def write_status(self, policy: Entry[Json], status: Mapping[str, Any]) -> Entry[Json]:
         """Write the whole status onto exactly this state of the policy; return the new state.
 
@@ -91,12 +108,13 @@ class Writer:
 
     async def _apply(self, key: PolicyKey, uid: str, step: Apply) -> Trouble | None:
         resource, store = CHILDREN[step.ref.kind], self._world.children[step.ref.kind]
-        known = store.get(key.namespace, step.ref.name) if step.exists else None
+        namespace = step.ref.namespace or key.namespace
+        known = store.get(namespace, step.ref.name) if step.exists else None
         version = str(known.resource_version) if known else None
         if step.drift and not step.exists:
             await self._require_policy(key, uid)
         if known is None:
-            found = await self._client.get(resource, key.namespace, step.ref.name)
+            found = await self._client.get(resource, namespace, step.ref.name)
             if found is not None and (refused := not_writable(found, uid)) is not None:
                 self._world.is_in_the_way(key, step.ref)
                 return Trouble(refused)
@@ -124,14 +142,11 @@ class Writer:
             raise Conflict(f"policy {key} is going, or is another one now")
 
     async def _delete(self, key: PolicyKey, step: Delete) -> None:
-        store = self._world.children[step.ref.kind]
+        resource, store = CHILDREN[step.ref.kind], self._world.children[step.ref.kind]
+        namespace = step.ref.namespace or key.namespace
         try:
             left = await self._client.delete(
-                CHILDREN[step.ref.kind],
-                key.namespace,
-                step.ref.name,
-                uid=step.uid,
-                resource_version=step.resource_version,
+                resource, namespace, step.ref.name, uid=step.uid, resource_version=step.resource_version
             )
         except ApiError as error:
             if not error.missing:
@@ -141,7 +156,7 @@ class Writer:
         if "deletionTimestamp" in left.get("metadata", {}):
             store.put(left)  # a finalizer holds it: it is gone when the watch says so
         else:
-            store.deleted(key.namespace, step.ref.name, step.uid)
+            store.deleted(namespace, step.ref.name, step.uid)
 
 
 def _onto(body: Json, version: str | None) -> Json:
@@ -154,9 +169,10 @@ def _onto(body: Json, version: str | None) -> Json:
 
 def not_writable(found: JsonObject, uid: str) -> StepFailure | None:
     """Return why an object under the name of a generated one can't be written, None if it is this policy's."""
-    owner = controller_of(found)
-    if owner is None or owner.get("uid") != uid:
-        return Taken(_owner_of(found, owner))
+    if owner_of(found) != uid:
+        if place_of(found):
+            return Failed("the object of an earlier policy of this name is still there")
+        return Taken(_owner_of(found, controller_of(found)))
     if "deletionTimestamp" in found["metadata"]:
         return Failed("the earlier object of this name is still being deleted")
     return None

@@ -101,9 +101,20 @@ def generated(policy: ResolvedPolicy, ref: ChildRef, spec: Mapping[str, Any]) ->
 
 
 def ref_of(body: Mapping[str, Any]) -> ChildRef:
-    """Return which generated object this is, by its name and labels."""
+    """Return which generated object this is."""
+    return ChildRef(ChildKind(body["kind"]), body["metadata"]["name"], place_of(body))
+
+
+def place_of(body: Mapping[str, Any]) -> str:
+    """Return the namespace of an object whose labels name a policy of another one, else nothing.
+
+    What has a controller is its controller's, whatever the labels say.
+    """
     metadata = body["metadata"]
-    return ChildRef(ChildKind(body["kind"]), metadata["name"], metadata["namespace"] if _is_elsewhere(body) else "")
+    named = (metadata.get("labels") or {}).get(POLICY_NAMESPACE_LABEL)
+    if not named or named == metadata["namespace"] or controller_of(body) is not None:
+        return ""
+    return str(metadata["namespace"])
 
 
 def policy_of(body: Mapping[str, Any]) -> PolicyKey | None:
@@ -112,30 +123,23 @@ def policy_of(body: Mapping[str, Any]) -> PolicyKey | None:
     labels = metadata.get("labels") or {}
     if not labels.get(POLICY_LABEL):
         return None
-    namespace = labels[POLICY_NAMESPACE_LABEL] if _is_elsewhere(body) else metadata["namespace"]
+    namespace = labels[POLICY_NAMESPACE_LABEL] if place_of(body) else metadata["namespace"]
     return PolicyKey(namespace, labels[POLICY_LABEL])
 
 
 def owner_of(body: Mapping[str, Any]) -> str | None:
     """Return the uid of the policy, or of whatever else, that an object belongs to; None: it is nobody's."""
-    if _is_elsewhere(body):
+    if place_of(body):
         uid: str | None = body["metadata"]["labels"].get(POLICY_UID_LABEL)
         return uid
     controller = controller_of(body)
-    return None if controller is None else str(controller["uid"])
+    return None if controller is None else str(controller.get("uid"))
 
 
 def controller_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the owner reference of an object's controller."""
     owners = body["metadata"].get("ownerReferences") or ()
     return next((owner for owner in owners if owner.get("controller")), None)
-
-
-def _is_elsewhere(body: Mapping[str, Any]) -> bool:
-    """Whether an object says that it belongs to a policy of another namespace, and nothing else controls it."""
-    metadata = body["metadata"]
-    named = (metadata.get("labels") or {}).get(POLICY_NAMESPACE_LABEL)
-    return bool(named) and named != metadata["namespace"] and controller_of(body) is None
 
 
 def _owner(policy: ResolvedPolicy) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from aigateway.api.reasons import (
 from aigateway.core.decision import Decision, Verdict
 from aigateway.core.effective import describe_backends, describe_effective, describe_replicas, describe_skipped
 from aigateway.core.events import transitions
-from aigateway.core.observation import ChildKind, Json, Observation
+from aigateway.core.observation import ChildKind, ChildRef, Json, Observation
 from aigateway.core.outcome import Apply, Outcome, Report, StepResult, Taken
 
 Status = dict[str, Any]
@@ -76,7 +76,7 @@ def report(
     """
     old = observation.status
     # A ScaledObject that cannot be written is a matter of scaling: the routes are in effect all the same.
-    unscaled = _first_failure(results, ConditionType.SCALING_READY, required=False)
+    unscaled = _first_failure(results, ConditionType.SCALING_READY)
     decided = [unscaled if unscaled and v.type is unscaled.type else v for v in outcome.decision.verdicts]
     verdicts = [*decided, _programmed(outcome, results, observation)]
     verdicts.append(_ready(verdicts))
@@ -117,8 +117,13 @@ def _routing_done(outcome: Outcome, results: Sequence[StepResult]) -> bool:
 
 def _left(old: Json, results: Sequence[StepResult]) -> list[dict[str, str]]:
     """Return the children that a policy which gives way still has."""
-    gone = {(str(result.step.ref.kind), result.step.ref.name) for result in results if result.failure is None}
-    return [child for child in old.get("children") or () if (child["kind"], child["name"]) not in gone]
+    gone = [_child(result.step.ref) for result in results if result.failure is None]
+    return [child for child in old.get("children") or () if child not in gone]
+
+
+def _child(ref: ChildRef) -> dict[str, str]:
+    named = {"kind": str(ref.kind), "name": ref.name}
+    return {**named, "namespace": ref.namespace} if ref.namespace else named
 
 
 def _children(outcome: Outcome, results: Sequence[StepResult], observation: Observation) -> list[dict[str, str]]:
@@ -129,7 +134,7 @@ def _children(outcome: Outcome, results: Sequence[StepResult], observation: Obse
     for result in results:
         if result.failure is None:
             there = there | {result.step.ref} if isinstance(result.step, Apply) else there - {result.step.ref}
-    return [{"kind": str(ref.kind), "name": ref.name} for ref in sorted(there)]
+    return [_child(ref) for ref in sorted(there)]
 
 
 def _programmed(outcome: Outcome, results: Sequence[StepResult], observation: Observation) -> Verdict:
@@ -147,13 +152,17 @@ def _programmed(outcome: Outcome, results: Sequence[StepResult], observation: Ob
         return _verdict(
             ConditionStatus.FALSE, ISTIO_NOT_INSTALLED, "the cluster has no networking.istio.io/v1 VirtualService"
         )
-    return _first_failure(results, ConditionType.PROGRAMMED, required=True) or _routing_verdict(outcome)
+    return _first_failure(results, ConditionType.PROGRAMMED) or _routing_verdict(outcome)
 
 
-def _first_failure(results: Sequence[StepResult], kind: ConditionType, *, required: bool) -> Verdict | None:
-    """Return the condition that the first failed step makes, among those that hold others up or those that don't."""
-    for result in results:
-        if result.step.required is not required:
+def _first_failure(results: Sequence[StepResult], kind: ConditionType) -> Verdict | None:
+    """Return the condition that the first failed step makes, among those that this condition is about.
+
+    What holds others up comes first: its failure says why they are not there.
+    """
+    scaling = kind is ConditionType.SCALING_READY
+    for result in sorted(results, key=lambda result: not result.step.required):
+        if (result.step.ref.kind is ChildKind.SCALED_OBJECT) is not scaling:
             continue
         if isinstance(result.failure, Taken):
             message = f"{result.step.ref} exists and belongs to {result.failure.by}; it is left as it is"

@@ -61,7 +61,7 @@ def test_reads_all_that_decisions_look_at(tmp_path: Path) -> None:
     assert EndpointsState(2, since=0) == seen.endpoints["chat-v1"]
     assert [2] == [state.ready for state in seen.workloads.values()]
     assert [UID] == [state.owner for state in seen.children.values()]
-    assert frozenset(ChildKind) == seen.installed
+    assert frozenset(ChildKind) - {ChildKind.ENVOY_FILTER} == seen.installed
     assert "v1=80,v2=20" == seen.status["weights"]
     assert [] == snapshot.unseen
 
@@ -80,7 +80,8 @@ def test_kinds_that_are_not_installed(tmp_path: Path) -> None:
     """Where a kind is not served, it counts as not installed."""
     snapshot, _ = look(tmp_path, stored(policy()), prepare=lambda fake: fake.served.remove("scaledobjects"))
 
-    assert set(ChildKind) - {ChildKind.SCALED_OBJECT} == observation(snapshot).installed
+    missing = {ChildKind.SCALED_OBJECT, ChildKind.ENVOY_FILTER}
+    assert set(ChildKind) - missing == observation(snapshot).installed
 
 
 def test_what_may_not_be_listed_everywhere_is_listed_here(tmp_path: Path) -> None:
