@@ -36,13 +36,7 @@ class RecordedObjects:
 
     async def pages(self, resource: Resource, namespace: str | None, selector: str) -> AsyncIterator[Listing]:
         """Yield the objects of a kind, whatever version of its group they are written in."""
-        label, _, value = selector.partition("=")
-        found = [
-            raw
-            for raw in self._of(resource, namespace)
-            if not label or (raw["metadata"].get("labels") or {}).get(label) == value
-        ]
-        yield Listing(found, "1")
+        yield Listing([raw for raw in self._of(resource, namespace) if _selected(raw, selector)], "1")
 
     def _of(self, resource: Resource, namespace: str | None) -> list[JsonObject]:
         return [
@@ -56,6 +50,13 @@ class RecordedObjects:
 
 def _group(raw: JsonObject) -> str:
     return str(raw.get("apiVersion", "")).rpartition("/")[0]
+
+
+def _selected(raw: JsonObject, selector: str) -> bool:
+    """Return whether an object has a label (``name``), or has it with a value (``name=value``)."""
+    label, equals, value = selector.partition("=")
+    labels = raw["metadata"].get("labels") or {}
+    return not label or (labels.get(label) == value if equals else label in labels)
 
 
 def _completed(raw: JsonObject, namespace: str) -> JsonObject:

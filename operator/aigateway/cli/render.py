@@ -11,7 +11,7 @@ from aigateway.api.problems import Rejection
 from aigateway.api.resolve import load
 from aigateway.cli.assumed import assume
 from aigateway.cli.manifests import Document, read_policies
-from aigateway.cli.options import file_options, output_option
+from aigateway.cli.options import allow_envoy_filter_option, file_options, output_option
 from aigateway.cli.output import as_json, as_yaml
 from aigateway.core.reconcile import decide
 from aigateway.core.reconcile import render as render_objects
@@ -27,6 +27,7 @@ _PLACEHOLDER_PROMETHEUS = "http://prometheus.monitoring:9090"
 @click.option("--default-gateway", default=_PLACEHOLDER_GATEWAY, help="Gateway of policies that name none.")
 @click.option("--cluster-domain", default="cluster.local", help="DNS domain of the cluster.")
 @click.option("--prometheus-address", default=_PLACEHOLDER_PROMETHEUS, help="Address that KEDA asks.")
+@allow_envoy_filter_option()
 def render(  # noqa: PLR0913, PLR0917  (one parameter an option)
     files: tuple[TextIO, ...],
     more: tuple[TextIO, ...],
@@ -35,12 +36,18 @@ def render(  # noqa: PLR0913, PLR0917  (one parameter an option)
     default_gateway: str,
     cluster_domain: str,
     prometheus_address: str,
+    allow_envoy_filter: tuple[str, ...],
 ) -> None:
     """Print the objects that policies become, assuming that all they name exists.
 
     Exits 1 if a policy is invalid; what is wrong goes to stderr.
     """
-    administrator = Administrator(default_gateway, cluster_domain, ScalingDefaults(prometheus_address))
+    administrator = Administrator(
+        default_gateway,
+        cluster_domain,
+        ScalingDefaults(prometheus_address),
+        envoy_filter_namespaces=allow_envoy_filter,
+    )
     objects: list[Any] = []
     rejected = False
     for document in read_policies((*files, *more), namespace):

@@ -36,7 +36,7 @@ def _policy(policy: PolicyExplained) -> Iterator[RenderableType]:
     yield from _part("Bounds", table(("", ""), ((s.name, s.value) for s in policy.settings)), policy.settings)
     yield from _scaling(policy.scaling)
     objects = (
-        (o.kind, o.name, Text(o.state, style=_OBJECT_COLOURS.get(o.state, "yellow")), o.note) for o in policy.objects
+        (o.kind, o.title, Text(o.state, style=_OBJECT_COLOURS.get(o.state, "yellow")), o.note) for o in policy.objects
     )
     yield from _part("Generated objects", table(("", "", "", ""), objects), policy.objects)
     skipped = ((item["field"], f"{item['reason']}: {item['message']}") for item in policy.skipped)

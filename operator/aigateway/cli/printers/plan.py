@@ -76,7 +76,7 @@ def _headline(policy: PolicyPlan) -> str:
 def _change(change: Change) -> Iterator[Text]:
     note = f": {change.note}" if change.note else ""
     yield Text("")
-    yield Text(f"{change.action} {change.kind} {change.name}{note}", style=_COLOURS[change.action])
+    yield Text(f"{change.action} {change.kind} {change.title}{note}", style=_COLOURS[change.action])
     for line in diff(change):
         title = line.startswith(("---", "+++"))
         yield Text(line, style="bold" if title else _LINE_COLOURS.get(line[:1], ""))

@@ -67,12 +67,21 @@ class ScalingView:
 
 @dataclass(frozen=True, slots=True)
 class ObjectView:
-    """One generated object: ``in place``, ``kept``, or what would be done about it (as in a plan)."""
+    """One generated object: ``in place``, ``kept``, or what would be done about it (as in a plan).
+
+    ``namespace`` is empty where it is the policy's own.
+    """
 
     kind: str
     name: str
     state: str
     note: str
+    namespace: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, with the namespace where that is not the policy's."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +197,10 @@ def _objects(prospect: Prospect) -> Iterator[ObjectView]:
     for ref in sorted(own | set(changes)):
         change = changes.get(ref)
         if change is not None:
-            yield ObjectView(str(ref.kind), ref.name, _PENDING[change.action], change.note)
+            state, note = _PENDING[change.action], change.note
         else:
-            yield ObjectView(str(ref.kind), ref.name, *_at_rest(prospect, kept=ref in decision.keep))
+            state, note = _at_rest(prospect, kept=ref in decision.keep)
+        yield ObjectView(str(ref.kind), ref.name, state, note, ref.namespace)
 
 
 _PENDING = {

@@ -40,7 +40,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object: ``before`` and ``after`` without bookkeeping, None where there is none.  ``note`` says more."""
+    """One object: ``before`` and ``after`` without bookkeeping, None where there is none.  ``note`` says more.
+
+    ``namespace`` is empty where it is the policy's own.
+    """
 
     action: Action
     kind: str
@@ -48,6 +51,12 @@ class Change:
     note: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+    namespace: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, with the namespace where that is not the policy's."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,7 @@ def change_of(step: Foreseen) -> Change:
     before = without_bookkeeping(step.live) if step.live else None
     after = without_bookkeeping(after_apply(step.live, step.step.body)) if isinstance(step.step, Apply) else None
     note = _note(step, same=before == after)
-    return Change(_action(step), str(ref.kind), ref.name, note, before, after)
+    return Change(_action(step), str(ref.kind), ref.name, note, before, after, ref.namespace)
 
 
 def _action(step: Foreseen) -> Action:
@@ -158,7 +167,7 @@ def diff(change: Change) -> Iterator[str]:
     """Yield the lines of a unified diff of the YAML of both sides; none for what stays as it is."""
     if change.action in (Action.BLOCKED, Action.WAITS):
         return
-    name = f"{change.kind}/{change.name}"
+    name = f"{change.kind}/{change.title}"
     before, after = _lines(change.before), _lines(change.after)
     yield from difflib.unified_diff(before, after, f"now/{name}", f"planned/{name}", n=_CONTEXT_LINES, lineterm="")
 
