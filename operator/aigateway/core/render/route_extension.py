@@ -1,0 +1,114 @@
+"""What a policy puts on its own routes and virtual hosts, so that the filters of the shared gateway filter act on them.
+
+:mod:`aigateway.core.render.envoy_filter` calls it for each route, :mod:`aigateway.core.render.gateway_filter` takes the
+names from here.  It must not know policies, decisions or EnvoyFilters: it returns parts of Envoy's ``Route`` and
+``VirtualHost`` from plain values.  Rules that shape the output:
+
+- A filter is switched on by a bare ``FilterConfig`` under its name, and what it has to know is the route's metadata
+  under that name.  Settings of the filters' own would be refused, with every other route of the proxy, by an Envoy that
+  does not know a field of theirs.
+- Envoy ignores the configuration of a filter that is not in the chain, so nothing breaks where the gateway filter is
+  missing: there are no deadlines, limits, JSON bodies and log lines then.
+- Limits belong on a virtual host: Envoy keeps one set of token buckets for each place where they are written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from aigateway.api.resolved import Milliseconds, RateLimit
+
+Body = dict[str, Any]
+
+EXTENSION = "aigateway.dev"
+"""The namespace in a route's metadata that says whose route it is and what the gateway does with it."""
+DEADLINE_FILTER = "aigateway.deadline"
+RATE_LIMIT_FILTER = "aigateway.ratelimit"
+
+RATE_LIMIT_TYPE = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
+_FILTER_CONFIG = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
+_MOST_KEYS = 10_000
+"""Values of a key header with a bucket of their own; beyond that the one unseen for longest starts afresh."""
+_ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+_UNLIMITED = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
+
+
+def route_metadata(policy: str, *, errors_json: bool, log: str | None) -> Body:
+    """Return the ``metadata`` of a route: ``policy`` is ``namespace/name``, ``log`` is Requests, Attempts or None."""
+    ours: Body = {"policy": policy}
+    if errors_json:
+        ours["errors"] = "JSON"
+    if log is not None:
+        ours["log"] = log
+    return {"filter_metadata": {EXTENSION: ours}}
+
+
+def deadline(
+    header: str, *, request: Milliseconds | None, per_try: Milliseconds | None, backoff: Milliseconds, attempts: int
+) -> Body:
+    """Return the ``metadata`` and ``typed_per_filter_config`` of a route whose clients set a deadline in ``header``.
+
+    ``attempts`` are the route's retries after the first try, ``backoff`` the wait before the first of them.  The
+    metadata goes beside that of :func:`route_metadata`, under another key.
+    """
+    parameters: Body = {"header": header, "attempts": attempts, "backoff_ms": backoff}
+    if request is not None:
+        parameters["request_ms"] = request
+    if per_try is not None:
+        parameters["per_try_ms"] = per_try
+    return {
+        "metadata": {"filter_metadata": {DEADLINE_FILTER: parameters}},
+        "typed_per_filter_config": {DEADLINE_FILTER: {"@type": _FILTER_CONFIG, "config": {}}},
+    }
+
+
+def rate_limits(limits: Sequence[RateLimit], *, stat_prefix: str) -> Body:
+    """Return the ``typed_per_filter_config`` of a virtual host with these limits, of which one at most has no key.
+
+    Counters are ``<stat_prefix>.http_local_rate_limit.rate_limited`` and its like.
+    """
+    unkeyed = next((limit for limit in limits if limit.key_header is None), None)
+    keyed = [limit for limit in limits if limit.key_header is not None]
+    config: Body = {
+        "@type": RATE_LIMIT_TYPE,
+        "stat_prefix": stat_prefix,
+        "filter_enabled": _ALWAYS,
+        "filter_enforced": _ALWAYS,
+        "token_bucket": _UNLIMITED if unkeyed is None else _bucket(unkeyed),
+        # A request takes from the buckets of its keys first, and from this one only if those let it through.
+        "always_consume_default_token_bucket": unkeyed is not None,
+        "rate_limited_as_resource_exhausted": True,
+        "response_headers_to_add": [_overwrite("retry-after", str(retry_after(limits)))],
+    }
+    if keyed:
+        config["rate_limits"] = [{"actions": [_key(limit)]} for limit in keyed]
+        config["descriptors"] = [_bucket_for_each_value(limit) for limit in keyed]
+        config["max_dynamic_descriptors"] = _MOST_KEYS
+    return {"typed_per_filter_config": {RATE_LIMIT_FILTER: config}}
+
+
+def retry_after(limits: Sequence[RateLimit]) -> int:
+    """Return the whole seconds after which the slowest of the limits has filled in a token for certain; at least 1.
+
+    Envoy fills buckets continuously, so that no token takes longer than its share of the interval.
+    """
+    return max(math.ceil(limit.interval / limit.requests / 1000) for limit in limits)
+
+
+def _bucket(limit: RateLimit) -> Body:
+    interval = f"{limit.interval // 1000}.{limit.interval % 1000:03}s"
+    return {"max_tokens": limit.burst, "tokens_per_fill": limit.requests, "fill_interval": interval}
+
+
+def _key(limit: RateLimit) -> Body:
+    return {"request_headers": {"header_name": limit.key_header, "descriptor_key": limit.name}}
+
+
+def _bucket_for_each_value(limit: RateLimit) -> Body:
+    return {"entries": [{"key": limit.name, "value": ""}], "token_bucket": _bucket(limit)}
+
+
+def _overwrite(name: str, value: str) -> Body:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -1,0 +1,19 @@
+"""The script's text; what it does is asked of a real Envoy in tests/integration/test_gateway_filter.py."""
+
+from __future__ import annotations
+
+from aigateway.core.render.deadline_lua import deadline_lua
+
+SCRIPT = deadline_lua(filter_name="a.filter", late=("late", "too late"), invalid=("invalid", "no time"))
+
+
+def test_answers_are_named_as_given() -> None:
+    """Types, messages and the filter's name are put into the script."""
+    assert 'message = "too late"' in SCRIPT
+    assert 'kind = "invalid"' in SCRIPT
+    assert 'dynamic:set("a.filter", "error_type", refusal.kind)' in SCRIPT
+
+
+def test_patterns_are_those_of_lua() -> None:
+    """The dollar signs of Lua's patterns survive."""
+    assert '"^(%d+)([HMSmun])$"' in SCRIPT
