@@ -12,7 +12,7 @@ GONE = object()
 
 
 def valid() -> Raw:
-    """Return a valid policy that uses every part of the API."""
+    """Return a valid policy that uses every part of the API, but for what excludes another part."""
     return copy.deepcopy(_VALID)
 
 
@@ -90,9 +90,45 @@ _VALID: Raw = {
             },
             {"name": "models", "matches": [{"pathPrefix": "/v1/models"}]},
         ],
-        "timeouts": {"request": "60s", "perTry": "10s"},
-        "retries": {"attempts": 3, "conditions": ["ConnectFailure", "Reset"], "statusCodes": [429, 503]},
-        "connectionPool": {"maxOpen": 50, "maxPending": 10, "maxLifetime": "1h", "connectTimeout": "1s"},
+        "timeouts": {"request": "60s", "perTry": "10s", "idle": "5m", "deadlineHeader": "X-Request-Deadline"},
+        "retries": {
+            "attempts": 3,
+            "conditions": ["ConnectFailure", "Reset"],
+            "statusCodes": [429, 503],
+            "backoff": {"strategy": "Exponential", "jitter": "Full", "initial": "200ms", "max": "1s"},
+            "retryAfter": {"max": "20s"},
+            "idempotency": {"methods": ["GET", "PUT"], "header": "Idempotency-Key"},
+            "nonIdempotent": "NotProcessedOnly",
+            "budget": {"percent": 25, "minConcurrency": 5},
+            "bufferLimit": "16Mi",
+            "hedgeOnPerTryTimeout": True,
+        },
+        "circuitBreaker": {
+            "consecutiveErrors": 6,
+            "consecutiveGatewayErrors": 4,
+            "consecutiveConnectFailures": 2,
+            "failurePercent": 40,
+            "minRequests": 30,
+            "interval": "5s",
+            "sleepWindow": "20s",
+            "maxEjectionPercent": 60,
+        },
+        "connectionPool": {
+            "maxOpen": 50,
+            "maxIdle": 10,
+            "maxPending": 10,
+            "maxRequests": 100,
+            "maxLifetime": "1h",
+            "connectTimeout": "1s",
+            "keepAlive": "30s",
+        },
+        "loadBalancing": {
+            "policy": "RoundRobin",
+            "warmup": "2m",
+            "localityFailover": [{"from": "eu-west", "to": "eu-north"}],
+        },
+        "errorFormat": "JSON",
+        "accessLog": "Attempts",
         "autoscaling": {
             "minReplicas": 1,
             "maxReplicas": 20,

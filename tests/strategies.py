@@ -12,42 +12,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests import resilience_strategies as resilience
+from tests.basic_strategies import METHODS, durations, header_names, labels, whole_seconds
+
 Raw = dict[str, Any]
 Draw = st.DrawFn
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-CONDITIONS = ("ConnectFailure", "RefusedStream", "ResetBeforeRequest", "Reset", "GatewayError")
-STATUS_CODES = (408, 409, 425, 429, 500, 502, 503, 504)
-
-
-@cache
-def labels(longest: int) -> st.SearchStrategy[str]:
-    """Return DNS labels of at most ``longest`` characters."""
-    return st.one_of(
-        st.sampled_from(("v1", "v2", "0", "a--b", "x" * longest)),
-        st.from_regex("[a-z0-9]([-a-z0-9]{0,12}[a-z0-9])?", fullmatch=True),
-    )
-
-
-@cache
-def durations(low: int = 1, high: int = 86_400_000) -> st.SearchStrategy[str]:
-    """Return durations from ``low`` to ``high`` milliseconds, in several spellings."""
-    exact = st.integers(low, high)
-    return st.one_of(
-        st.sampled_from((low, high)).map(lambda count: f"{count // 1000}s" if count % 1000 == 0 else f"{count}ms"),
-        exact.map(lambda count: f"{count // 1000}s{count % 1000}ms" if count // 1000 < 100_000 else "24h"),
-        exact.filter(lambda count: count < 100_000).map(lambda count: f"{count}ms"),
-        st.sampled_from(("10s", "1m30s", "60s", "5m", "1s1s")),
-    )
-
-
-@cache
-def whole_seconds(low: int, high: int) -> st.SearchStrategy[str]:
-    """Return durations from ``low`` to ``high`` seconds, without milliseconds."""
-    return st.one_of(
-        st.sampled_from((low, high)).map(lambda count: f"{count}s"),
-        st.integers(low, high).map(lambda count: f"{count // 60}m{count % 60}s"),
-    )
 
 
 @cache
@@ -72,13 +41,6 @@ def paths() -> st.SearchStrategy[str]:
         st.just("/" + "p" * 255),
         st.lists(segment, min_size=1, max_size=4).map(lambda segments: "/" + "/".join(segments)),
     )
-
-
-@cache
-def header_names() -> st.SearchStrategy[str]:
-    """Return HTTP header names that may be matched on."""
-    token = st.from_regex("x-[-A-Za-z0-9!#$%&'*+.^_`|~]{1,16}", fullmatch=True)
-    return st.one_of(st.sampled_from(("x-model-version", "X-Tenant", "h" * 64)), token)
 
 
 @cache
@@ -210,35 +172,6 @@ def backends(draw: Draw, services: list[str], workloads: list[str], common: Raw 
     return drawn
 
 
-@cache
-def retries() -> st.SearchStrategy[Raw]:
-    """Return retry blocks: switched off, or with what is retried."""
-    some = {
-        "attempts": st.integers(1, 10),
-        "conditions": st.lists(st.sampled_from(CONDITIONS), min_size=1, max_size=5, unique=True),
-        "statusCodes": st.lists(st.sampled_from(STATUS_CODES), min_size=1, max_size=8, unique=True),
-    }
-    return st.one_of(st.just({"attempts": 0}), _object({}, some))
-
-
-@st.composite
-def timeouts(draw: Draw, *, per_try: bool) -> Raw:
-    """Return timeouts; an attempt gets at most as long as the request."""
-    request = draw(st.one_of(st.none(), st.integers(1, 99_999)))
-    block: Raw = {} if request is None else {"request": f"{request}ms"}
-    if per_try and draw(st.booleans()):
-        block["perTry"] = draw(durations()) if request is None else f"{draw(st.integers(1, request))}ms"
-    return block
-
-
-@cache
-def connection_pools() -> st.SearchStrategy[Raw]:
-    """Return connection pools with at least one limit."""
-    amount = st.one_of(st.sampled_from((1, 1_000_000)), st.integers(1, 1_000_000))
-    limits = {"maxOpen": amount, "maxPending": amount, "maxLifetime": durations(), "connectTimeout": durations()}
-    return _object({}, limits).filter(bool)
-
-
 @st.composite
 def _entrances(draw: Draw, mesh_service: str) -> Raw:
     """Return what decides which requests come in: hosts with gateways and a path, or a Service, or both."""
@@ -268,13 +201,9 @@ def specs(draw: Draw) -> Raw:
     rest = {
         "suspend": st.booleans(),
         "routes": routes(backend_names, spec.get("pathPrefix", "/")),
-        "retries": retries(),
-        "connectionPool": connection_pools(),
     }
     spec |= draw(_object({}, rest))
-    if draw(st.booleans()):
-        spec["timeouts"] = draw(timeouts(per_try=spec.get("retries", {}).get("attempts") != 0))
-    return spec
+    return spec | draw(resilience.blocks(hosts="hosts" in spec, whole=spec.get("pathPrefix", "/") == "/"))
 
 
 @st.composite

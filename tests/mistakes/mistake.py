@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.policies import Raw, change, valid
+from tests.policies import GONE, Raw, change, valid
 
 V1, V2 = "spec.backends[0]", "spec.backends[1]"
 MATCH = "spec.routes[0].matches[0]"
+NOTHING_OF_GATEWAYS = {"spec.errorFormat": GONE, "spec.accessLog": GONE, "spec.timeouts.deadlineHeader": GONE}
+"""Changes after which the valid policy asks for nothing that gateways alone do."""
 
 
 @dataclass(frozen=True)

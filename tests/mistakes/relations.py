@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mistakes.mistake import MATCH, V1, V2, Mistake
+from tests.mistakes.mistake import MATCH, NOTHING_OF_GATEWAYS, V1, V2, Mistake
 from tests.policies import GONE
 
 NAME = (
@@ -25,7 +25,7 @@ RELATIONS = {
     "long name": Mistake({"metadata.name": "x" * 41}, "metadata.name", NAME, "<nil>"),
     "name with a dot": Mistake({"metadata.name": "chat.v1"}, "metadata.name", NAME, "<nil>"),
     "neither hosts nor service": Mistake(
-        {"spec.hosts": GONE, "spec.gateways": GONE},
+        {"spec.hosts": GONE, "spec.gateways": GONE, **NOTHING_OF_GATEWAYS},
         "spec",
         "spec.hosts or spec.service is required: set hosts for traffic through a gateway, service for the mesh's own",
     ),
@@ -36,7 +36,7 @@ RELATIONS = {
         "spec.hosts",
     ),
     "gateways without hosts": Mistake(
-        {"spec.hosts": GONE, "spec.service": {"name": "chat"}, "spec.pathPrefix": GONE},
+        {"spec.hosts": GONE, "spec.service": {"name": "chat"}, "spec.pathPrefix": GONE, **NOTHING_OF_GATEWAYS},
         "spec.gateways",
         "spec.gateways needs spec.hosts: set hosts, or remove gateways where only spec.service is meant",
     ),
@@ -113,33 +113,6 @@ RELATIONS = {
     ),
     "exact and prefix": Mistake({f"{MATCH}.headers[0].prefix": "v"}, f"{MATCH}.headers[0]", EXACT_OR_PREFIX),
     "neither exact nor prefix": Mistake({f"{MATCH}.headers[0].exact": GONE}, f"{MATCH}.headers[0]", EXACT_OR_PREFIX),
-    "try longer than the request": Mistake(
-        {"spec.timeouts.perTry": "61s"},
-        "spec.timeouts.perTry",
-        "perTry must not be longer than request: lower perTry or raise request",
-    ),
-    "bounded tries that are never repeated": Mistake(
-        {"spec.retries": {"attempts": 0}},
-        "spec.timeouts.perTry",
-        "spec.timeouts.perTry has no effect with spec.retries.attempts 0: "
-        "set timeouts.request instead, or raise attempts",
-        "spec.timeouts",
-    ),
-    "conditions without attempts": Mistake(
-        {"spec.retries": {"attempts": 0, "conditions": ["Reset"]}, "spec.timeouts": GONE},
-        "spec.retries.attempts",
-        "conditions and statusCodes have no effect with attempts 0: remove them or raise attempts",
-    ),
-    "status codes without attempts": Mistake(
-        {"spec.retries": {"attempts": 0, "statusCodes": [503]}, "spec.timeouts": GONE},
-        "spec.retries.attempts",
-        "conditions and statusCodes have no effect with attempts 0: remove them or raise attempts",
-    ),
-    "empty connection pool": Mistake(
-        {"spec.connectionPool": {}},
-        "spec.connectionPool",
-        "connectionPool needs maxOpen, maxPending, maxLifetime or connectTimeout: set one or remove connectionPool",
-    ),
     "rule without its member": Mistake(
         {"spec.autoscaling.rules[0].requestRate": GONE}, "spec.autoscaling.rules[0]", MEMBER
     ),

@@ -305,7 +305,7 @@ class MeshService:
 class ResolvedPolicy:
     """One policy, complete.  ``gateways`` are ``namespace/name``; ``created`` is the object's RFC 3339 timestamp.
 
-    ``stat_prefix``: proxies count retries of each route.  ``error_format`` None: JSON where that can be.
+    ``error_format`` None: JSON where that can be.
     """
 
     key: PolicyKey
@@ -325,6 +325,5 @@ class ResolvedPolicy:
     circuit_breaker: CircuitBreaker | None = None
     load_balancing: LoadBalancing | None = None
     rate_limits: tuple[RateLimit, ...] = ()
-    stat_prefix: bool = True
     error_format: ErrorFormat | None = None
     access_log: AccessLog = AccessLog.NONE

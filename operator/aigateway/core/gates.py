@@ -16,7 +16,7 @@ from aigateway.core.observation import Feature
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One field ("": nothing that a user asked for).  ``message`` says what it needs, and what holds in its place."""
+    """One field.  ``message`` says what it needs, and what holds in its place."""
 
     field: str
     message: str
@@ -105,11 +105,6 @@ IN_ISTIO: Mapping[Feature, Gate] = {
     Feature.HTTP2_KEEP_ALIVE: Gate(
         "connectionPool.keepAlive", "HTTP/2 pings need Istio 1.31 or newer; TCP keepalive is in effect",
         _asks_pings, _without_pings,
-    ),
-    Feature.STAT_PREFIX: Gate(
-        "", "statistics of retries per route need Istio 1.23 or newer",
-        lambda policy: policy.stat_prefix,
-        lambda policy: replace(policy, stat_prefix=False),
     ),
 }  # fmt: skip
 """By what the cluster's definitions lack."""

@@ -18,11 +18,17 @@ from aigateway.core.decide.scaling import decide_scaling
 from aigateway.core.decide.split import Candidate, decide_split
 from aigateway.core.decide.support import decide_support
 from aigateway.core.decision import Because, Decision, Target, Verdict
-from aigateway.core.identity import gateway_virtual_service, mesh_virtual_service
+from aigateway.core.identity import (
+    gateway_envoy_filter,
+    gateway_virtual_service,
+    mesh_envoy_filter,
+    mesh_virtual_service,
+)
 from aigateway.core.observation import ChildRef, Contest, Observation
 from aigateway.core.outcome import Apply, Outcome, Step
 from aigateway.core.plan import make_plan
 from aigateway.core.render.destination_rule import render_destination_rules
+from aigateway.core.render.envoy_filter import render_envoy_filters
 from aigateway.core.render.scaled_object import render_scaled_objects
 from aigateway.core.render.virtual_service import render_virtual_services
 from aigateway.core.status import known_availability, moved_memory
@@ -61,6 +67,7 @@ def render(policy: ResolvedPolicy, decision: Decision, administrator: Administra
     return (
         *render_destination_rules(policy, decision, administrator),
         *render_scaled_objects(policy, decision, administrator),
+        *render_envoy_filters(policy, decision, administrator),
         *render_virtual_services(policy, decision, administrator),
     )
 
@@ -91,7 +98,7 @@ def decide(
         skipped=support.skipped,
         route_gateway=bool(policy.hosts) and routable,
         route_mesh=references.service_exists and routable,
-        keep=scaling.keep | _kept_routes(policy, references, routable=routable),
+        keep=scaling.keep | _kept_routes(policy, references, administrator, routable=routable),
         because=(*references.problems, *connections.problems, *_weight_reasons(targets)),
         wake_at=min((a.changes_at for a in availability.values() if a.changes_at is not None), default=None),
     )
@@ -138,13 +145,16 @@ def _targets(
     )
 
 
-def _kept_routes(policy: ResolvedPolicy, references: References, *, routable: bool) -> frozenset[ChildRef]:
-    """Return the routes that stay as they are because what they name is missing."""
+def _kept_routes(
+    policy: ResolvedPolicy, references: References, administrator: Administrator, *, routable: bool
+) -> frozenset[ChildRef]:
+    """Return the routes that stay as they are because what they name is missing, with what belongs to them."""
     keep: set[ChildRef] = set()
     if policy.hosts and not routable:
-        keep.add(gateway_virtual_service(policy.key))
+        filters = (gateway_envoy_filter(policy.key, place) for place in administrator.envoy_filter_namespaces)
+        keep.update((gateway_virtual_service(policy.key), *filters))
     if policy.service is not None and not (routable and references.service_exists):
-        keep.add(mesh_virtual_service(policy.key))
+        keep.update((mesh_virtual_service(policy.key), mesh_envoy_filter(policy.key)))
     return frozenset(keep)
 
 

@@ -55,6 +55,7 @@ def _retries(retries: Retries) -> Entry:
     return {
         "retryOn": retry_on(retries.conditions, retries.status_codes),
         **(_by_idempotency(retries) if is_split(retries) else {}),
+        **({"idempotent": "every request"} if retries.treat_as_idempotent else {}),
         "backoff": _backoff(retries),
         "retryAfter": f"up to {format_duration(retries.retry_after)}" if retries.retry_after else None,
         "retryBudget": _budget(retries),

@@ -34,9 +34,14 @@ def safe_conditions(retries: Retries) -> list[RetryCondition]:
 
 
 def is_split(retries: Retries) -> bool:
-    """Return whether idempotent requests are retried on more than the others."""
-    more = len(safe_conditions(retries)) < len(retries.conditions) or bool(retries.status_codes)
+    """Return whether idempotent requests are retried on more, or otherwise, than the others."""
+    more = len(safe_conditions(retries)) < len(retries.conditions) or bool(retries.status_codes) or retries.hedge
     return retries.attempts > 0 and more and not retries.treat_as_idempotent
+
+
+def retries_at_all(retries: Retries, *, idempotent: bool) -> bool:
+    """Return whether a route of idempotent requests, or of others, retries anything."""
+    return retries.attempts > 0 and bool(idempotent or safe_conditions(retries))
 
 
 def route_names(policy: ResolvedPolicy) -> Iterator[tuple[str, bool]]:

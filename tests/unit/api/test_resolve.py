@@ -14,7 +14,6 @@ from aigateway.api.problems import MOST_PROBLEMS, Problem, Rejection
 from aigateway.api.resolve import load, parse
 from aigateway.api.resolved import (
     Autoscaling,
-    ConnectionPool,
     CPURule,
     HeaderMatch,
     LatencyRule,
@@ -119,10 +118,6 @@ def test_everything_that_is_written_is_kept() -> None:
         Route("pin-v2", (Match((header,), "POST", None),), "v2"),
         Route("models", (Match((), None, "/v1/models"),), None),
     ) == policy.routes
-    assert Timeouts(60_000, 10_000) == policy.timeouts
-    conditions = (RetryCondition.CONNECT_FAILURE, RetryCondition.RESET)
-    assert Retries(3, conditions, (429, 503), READS) == policy.retries
-    assert ConnectionPool(50, 10, 3_600_000, 1_000) == policy.connection_pool
 
 
 def test_an_override_changes_only_what_it_names() -> None:
@@ -197,7 +192,7 @@ def test_a_mesh_policy_needs_no_gateway() -> None:
     "changes",
     [
         pytest.param({"metadata.creationTimestamp": None}, id="as kubectl writes a file"),
-        pytest.param({"spec.timeouts": None, "spec.suspend": None}, id="empty members in YAML"),
+        pytest.param({"spec.autoscaling.scaleUp": None, "spec.suspend": None}, id="empty members in YAML"),
         pytest.param({"spec.backends[0].weight": 80, "spec.backends[0].autoscaling": None}, id="inside a list"),
         pytest.param({"status": {"weights": "v1=100"}}, id="the status is the operator's"),
         pytest.param({"metadata.labels": {"a": "b"}, "metadata.managedFields": []}, id="metadata of others"),

@@ -62,9 +62,17 @@ def test_a_rule_names_a_field_of_its_model(model: type[Any], rule: Rule[Any]) ->
         pytest.param({"spec.hosts": ["*.a.example", "b.a.example.com"]}, id="a wildcard covers whole endings only"),
         pytest.param({"spec.routes[1].matches[0].pathPrefix": "/v1"}, id="a match may be the policy's own path"),
         pytest.param({"spec.pathPrefix": "/"}, id="every path lies within the root"),
+        pytest.param({"spec.timeouts.request": "40600ms"}, id="just time for every try and the first waits"),
         pytest.param(
-            {"spec.timeouts": {"request": "1s", "perTry": "1000ms"}}, id="a try may be as long as the request"
+            {"spec.retries": GONE, "spec.timeouts": {"request": "3050ms", "perTry": "1s"}}, id="and by default"
         ),
+        pytest.param(
+            {"spec.pathPrefix": "/", "spec.rateLimits": [{"name": "all", "requests": 9, "burst": 9}]},
+            id="a burst of one interval",
+        ),
+        pytest.param({"spec.circuitBreaker": {}}, id="a breaker with its defaults"),
+        pytest.param({"spec.retries.idempotency": {}}, id="hedging of idempotent methods"),
+        pytest.param({"spec.loadBalancing": {"consistentHash": {"header": "x-session"}}}, id="a hash"),
         pytest.param(
             {"spec.backends[1]": GONE, "spec.routes[0]": GONE, "spec.backends[0].weight": GONE}, id="one backend"
         ),

@@ -136,12 +136,6 @@ class Exclusive(Model):
     value: Annotated[int, Field(gt=0)]
 
 
-class Constant(Model):
-    """A value that is always the same."""
-
-    value: Literal["A"]
-
-
 class Unique(Model):
     """A set, whose uniqueness a CRD says differently."""
 
@@ -159,7 +153,6 @@ class Unique(Model):
         pytest.param(Anything, "Anything.value: every value needs one type", id="no type"),
         pytest.param(Exclusive, "Exclusive.value: a CRD has no place for exclusiveMinimum", id="exclusive bound"),
         pytest.param(Unique, "Unique.values: a CRD has no place for uniqueItems", id="unique items"),
-        pytest.param(Constant, "Constant.value: a CRD has no place for const", id="constant"),
     ],
 )
 def test_what_a_crd_cannot_say_is_refused(model: type[Model], place: str) -> None:

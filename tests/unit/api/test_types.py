@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from aigateway.api import types
+from aigateway.api.classification import RETRYABLE_STATUS_CODES
 from aigateway.api.types import format_duration, parse_duration
 
 
@@ -121,4 +122,4 @@ def _is_taken(adapter: TypeAdapter[Any], value: object) -> bool:
 
 def test_what_a_client_did_wrong_is_never_retried() -> None:
     """The status codes of a request that is wrong in itself are not among those that may be retried."""
-    assert not {400, 401, 403, 404, 422, 501, 505} & set(types.RETRYABLE_STATUS_CODES)
+    assert not {400, 401, 403, 404, 422, 501, 505} & set(RETRYABLE_STATUS_CODES)

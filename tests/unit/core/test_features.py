@@ -16,9 +16,23 @@ def definition(spec: dict[str, Any], version: str = "v1") -> dict[str, Any]:
     return {"spec": {"versions": [{"name": version, "schema": {"openAPIV3Schema": schema}}]}}
 
 
-def with_timeout(**timeout: Any) -> dict[str, Any]:
-    """Return VirtualService's properties with a timeout of this schema."""
-    return {"http": {"items": {"properties": {"timeout": {"type": "string", **timeout}}}}}
+def with_timeout(*retries: str, **timeout: Any) -> dict[str, Any]:
+    """Return VirtualService's properties with a timeout of this schema, and with these fields of retries."""
+    block = {"properties": {name: {"type": "string"} for name in retries}}
+    return {"http": {"items": {"properties": {"timeout": {"type": "string", **timeout}, "retries": block}}}}
+
+
+def traffic_policy(*paths: str) -> dict[str, Any]:
+    """Return DestinationRule's properties with these fields of a traffic policy, as ``loadBalancer.warmup``."""
+    policy: dict[str, Any] = {}
+    for path in paths:
+        at = policy
+        for step in path.split("."):
+            at = at.setdefault("properties", {}).setdefault(step, {})
+    return {"trafficPolicy": policy}
+
+
+NEWEST = ("loadBalancer.warmup", "retryBudget", "connectionPool.http.http2KeepAlive")
 
 
 RULES = {"x-kubernetes-validations": [{"rule": "duration(self) >= duration('1ms')"}]}
@@ -27,16 +41,41 @@ RULES = {"x-kubernetes-validations": [{"rule": "duration(self) >= duration('1ms'
 @pytest.mark.parametrize(
     ("kind", "spec", "version", "expected"),
     [
-        pytest.param(ChildKind.VIRTUAL_SERVICE, with_timeout(**RULES), "v1", set(), id="newer-istio"),
-        pytest.param(ChildKind.VIRTUAL_SERVICE, with_timeout(), "v1", {Feature.RESET_BEFORE_REQUEST}, id="older-istio"),
+        pytest.param(ChildKind.VIRTUAL_SERVICE, with_timeout("backoff", **RULES), "v1", set(), id="newer-istio"),
+        pytest.param(
+            ChildKind.VIRTUAL_SERVICE, with_timeout("backoff"), "v1", {Feature.RESET_BEFORE_REQUEST}, id="older-istio"
+        ),
         pytest.param(
             ChildKind.VIRTUAL_SERVICE,
             with_timeout(**RULES),
             "v1beta1",
-            {Feature.RESET_BEFORE_REQUEST},
+            {Feature.RESET_BEFORE_REQUEST, Feature.RETRY_BACKOFF},
             id="another-version-of-the-kind-says-nothing",
         ),
-        pytest.param(ChildKind.DESTINATION_RULE, {}, "v1", set(), id="kind-without-markers"),
+        pytest.param(ChildKind.VIRTUAL_SERVICE, with_timeout(**RULES), "v1", {Feature.RETRY_BACKOFF}, id="istio-1.25"),
+        pytest.param(ChildKind.DESTINATION_RULE, traffic_policy(*NEWEST), "v1", set(), id="newest-istio"),
+        pytest.param(
+            ChildKind.DESTINATION_RULE,
+            traffic_policy(*NEWEST[:2]),
+            "v1",
+            {Feature.HTTP2_KEEP_ALIVE},
+            id="istio-1.30",
+        ),
+        pytest.param(
+            ChildKind.DESTINATION_RULE,
+            traffic_policy(*NEWEST[:1]),
+            "v1",
+            {Feature.HTTP2_KEEP_ALIVE, Feature.RETRY_BUDGET},
+            id="istio-1.26",
+        ),
+        pytest.param(
+            ChildKind.DESTINATION_RULE,
+            {},
+            "v1",
+            {Feature.HTTP2_KEEP_ALIVE, Feature.RETRY_BUDGET, Feature.WARMUP},
+            id="istio-1.22",
+        ),
+        pytest.param(ChildKind.ENVOY_FILTER, {}, "v1", set(), id="kind-without-markers"),
         pytest.param(
             ChildKind.SCALED_OBJECT, {"fallback": {"properties": {"behavior": {}}}}, "v1", set(), id="newer-keda"
         ),

@@ -31,6 +31,8 @@ def _leaves_time(spec: PolicySpec) -> bool:
     timeouts, retries = spec.timeouts, spec.retries or Retries()
     if timeouts is None or timeouts.request is None or timeouts.per_try is None:
         return True
+    if parse_duration(timeouts.per_try) > parse_duration(timeouts.request):
+        return True  # that has a rule of its own
     wait = parse_duration(retries.backoff.initial) if retries.backoff else _ENVOY_BACKOFF_MS
     needed = parse_duration(timeouts.per_try) * (retries.attempts + 1) + wait * retries.attempts
     return needed <= parse_duration(timeouts.request)
@@ -76,7 +78,7 @@ BETWEEN_BLOCKS: tuple[Rule[PolicySpec], ...] = (
         # What is no duration, or out of order, has its own error.
         "!has(self.timeouts) || !has(self.timeouts.perTry) || !has(self.timeouts.request) || "
         f"!self.timeouts.perTry.matches({_DURATION}) || !self.timeouts.request.matches({_DURATION}) || "
-        f"!{_INITIAL}.matches({_DURATION}) || "
+        f"!{_INITIAL}.matches({_DURATION}) || duration(self.timeouts.perTry) > duration(self.timeouts.request) || "
         f"{_milliseconds('self.timeouts.perTry')} * ({_ATTEMPTS} + 1) + {_milliseconds(_INITIAL)} * {_ATTEMPTS} <= "
         f"{_milliseconds('self.timeouts.request')}",
         "spec.timeouts.request leaves no time for every attempt: it must be at least (attempts + 1) x perTry + "

@@ -134,7 +134,7 @@ def _policy(prospect: Prospect, administrator: Administrator) -> PolicyExplained
         backends=tuple(_backend(target, prospect, stored) for target in decision.targets),
         entrances=tuple(entrances(policy)) if policy else (),
         routes=tuple(routes(policy, status.get("weights", ""))) if policy else (),
-        settings=tuple(settings(policy)) if policy else (),
+        settings=tuple(settings(decided or policy)) if policy else (),
         scaling=tuple(_scaling(prospect, decided, administrator)) if decided else (),
         objects=tuple(_objects(prospect)),
         reasons=tuple(f"{because.reason}: {because.message}" for because in decision.because),

@@ -5,12 +5,13 @@ Part of :mod:`aigateway.cli.views.explain`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from aigateway.api.resolved import PROVABLY_NOT_PROCESSED, ConnectionPool, Match, ResolvedPolicy, Retries
-from aigateway.api.types import format_duration
-from aigateway.core.render.virtual_service import retry_on
+from aigateway.api.resolved import Match, ResolvedPolicy
+from aigateway.core.resilience import describe_resilience
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +67,15 @@ def _match(match: Match) -> str:
 
 
 def settings(policy: ResolvedPolicy) -> Iterator[Setting]:
-    """Yield timeouts, retries and limits."""
-    timeouts = policy.timeouts
-    yield Setting("request timeout", _duration(timeouts.request, "none"))
-    yield Setting(
-        "timeout per try", _duration(timeouts.per_try, "none") + (" to the first byte" if timeouts.per_try else "")
-    )
-    yield from _retries(policy.retries)
-    yield from _pool(policy.connection_pool)
+    """Yield timeouts, retries and limits, in the words of the status."""
+    retries = policy.retries.attempts
+    yield Setting("retries", f"{retries} after the first try" if retries else "none")
+    told: dict[str, Any] = {"requestTimeout": "none", "perTryTimeout": "none"} | describe_resilience(policy, None)
+    for name, value in told.items():
+        for line in [value] if isinstance(value, str) else value:
+            yield Setting(_words(name), line)
 
 
-def _duration(milliseconds: int | None, absent: str) -> str:
-    return absent if milliseconds is None else format_duration(milliseconds)
-
-
-def _retries(retries: Retries) -> Iterator[Setting]:
-    if retries.attempts == 0:
-        yield Setting("retries", "none")
-        return
-    yield Setting("retries", f"{retries.attempts} after the first try")
-    methods = ", ".join(retries.idempotent_methods)
-    safe = [condition for condition in retries.conditions if condition in PROVABLY_NOT_PROCESSED]
-    yield Setting(f"  on ({methods})", retry_on(retries.conditions, retries.status_codes))
-    yield Setting("  on (other methods)", retry_on(safe, ()) or "nothing: a backend may have begun to process it")
-
-
-def _pool(pool: ConnectionPool | None) -> Iterator[Setting]:
-    if pool is None:
-        return
-    limits = {
-        "connections": pool.max_open and str(pool.max_open),
-        "waiting requests": pool.max_pending and str(pool.max_pending),
-        "lifetime of a connection": pool.max_lifetime and format_duration(pool.max_lifetime),
-        "time to connect": pool.connect_timeout and format_duration(pool.connect_timeout),
-    }
-    for name, value in limits.items():
-        if value:
-            yield Setting(f"{name}, per proxy", value)
+def _words(name: str) -> str:
+    """Return the name of a status field as people read it."""
+    return re.sub("(?<=[a-z])([A-Z])", lambda found: f" {found[0].lower()}", name)

@@ -48,7 +48,7 @@ def decide_support(policy: ResolvedPolicy, observation: Observation, administrat
     for gate, because in _closed(observation, administrator):
         if gate.asked(supported):
             supported = gate.without(supported)
-            skipped += [because] if gate.field else []
+            skipped.append(because)
     return Support(
         _with_error_format(supported, observation, administrator),
         (*skipped, *_without_effect(policy, supported, observation)),

@@ -124,7 +124,7 @@ def _method(match: Mapping[str, Any]) -> str | None:
 
 
 def _route(name: str, matches: Sequence[Body], destinations: list[Body], retries: Body, policy: ResolvedPolicy) -> Body:
-    prefix = {"statPrefix": stat_prefix(name)} if policy.stat_prefix else {}
+    prefix = {"statPrefix": stat_prefix(name)}
     body: Body = {"name": name, "match": [{**(match or _EVERYTHING), **prefix} for match in matches]}
     body["route"] = destinations
     if policy.timeouts.request is not None:

@@ -9,7 +9,7 @@ import pytest
 from aigateway.api.resolved import ConnectionPool, QueueLengthRule, ResolvedPolicy, RetryCondition, Timeouts
 from aigateway.core.decide.support import decide_support
 from aigateway.core.observation import Feature
-from tests.resolved import SAFE_CONDITIONS, autoscaling, backend, observed, policy, retries
+from tests.resolved import ADMINISTRATOR, SAFE_CONDITIONS, autoscaling, backend, observed, policy, retries
 
 OLD_ISTIO = frozenset({Feature.RESET_BEFORE_REQUEST})
 OLD_KEDA = frozenset({Feature.FALLBACK_BEHAVIOR})
@@ -44,13 +44,13 @@ SCALED = policy(backends=(backend("v1", autoscaling=autoscaling()),))
 )
 def test_skipped(of: ResolvedPolicy, lacking: frozenset[Feature], expected: list[tuple[str, str]]) -> None:
     """Each field without effect is named once, with its reason."""
-    support = decide_support(of, observed(of, lacking=lacking))
+    support = decide_support(of, observed(of, lacking=lacking), ADMINISTRATOR)
 
     assert expected == [(because.subject, str(because.reason)) for because in support.skipped]
 
 
 def test_unknown_condition_is_left_out_and_the_rest_stays() -> None:
     """An older Istio gets the conditions that it knows."""
-    support = decide_support(policy(), observed(policy(), lacking=OLD_ISTIO))
+    support = decide_support(policy(), observed(policy(), lacking=OLD_ISTIO), ADMINISTRATOR)
 
     assert SAFE_CONDITIONS[:2] == support.policy.retries.conditions
