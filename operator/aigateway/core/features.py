@@ -20,7 +20,6 @@ _MARKERS: Mapping[Feature, tuple[ChildKind, tuple[str, ...]]] = {
         ChildKind.VIRTUAL_SERVICE,
         ("spec", "http", _ITEMS, "timeout", "x-kubernetes-validations"),
     ),
-    Feature.STAT_PREFIX: (ChildKind.VIRTUAL_SERVICE, ("spec", "http", _ITEMS, "match", _ITEMS, "statPrefix")),
     Feature.RETRY_BACKOFF: (ChildKind.VIRTUAL_SERVICE, ("spec", "http", _ITEMS, "retries", "backoff")),
     Feature.WARMUP: (ChildKind.DESTINATION_RULE, ("spec", "trafficPolicy", "loadBalancer", "warmup")),
     Feature.RETRY_BUDGET: (ChildKind.DESTINATION_RULE, ("spec", "trafficPolicy", "retryBudget")),

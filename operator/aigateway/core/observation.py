@@ -41,7 +41,6 @@ class Feature(StrEnum):
     """What some supported versions lack; the values are for logs."""
 
     RESET_BEFORE_REQUEST = "the retry condition reset-before-request (Istio 1.23)"
-    STAT_PREFIX = "statistics per route (statPrefix, Istio 1.23)"
     WARMUP = "warm-up as a block (Istio 1.25)"
     RETRY_BACKOFF = "a backoff of retries (Istio 1.26)"
     RETRY_BUDGET = "a budget of retries (Istio 1.27)"
