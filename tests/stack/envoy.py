@@ -49,6 +49,8 @@ class Workload:
     labels: dict[str, str]
     proxy_port: int = 0
     """For a sidecar: the loopback port at which it is an HTTP forward proxy into the mesh."""
+    region: str = ""
+    """Where it runs, as the label of its node would say."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def start(processes: Processes, folder: Path, workload: Workload, envoy: Envoy) 
         "warning",
         "--component-log-level",
         "misc:error",
+        # As Istio starts it: else logged requests would show up after ten seconds.
+        "--file-flush-interval-msec",
+        "1000",
     ]
     processes.start(envoy.name, program(), "--config-path", bootstrap, *flags)
     processes.wait_until(envoy.name, lambda: answers(f"http://127.0.0.1:{envoy.admin_port}/ready"))
@@ -171,6 +176,7 @@ def _node(workload: Workload) -> dict[str, Any]:
     return {
         "id": f"{workload.kind}~{HOST}~{pod}~{workload.namespace}.svc.cluster.local",
         "cluster": pod,
+        "locality": {"region": workload.region},
         "metadata": metadata,
     }
 

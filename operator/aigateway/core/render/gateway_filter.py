@@ -20,7 +20,13 @@ from typing import Any
 from aigateway.api.classification import ANSWERS, GATEWAY_ERRORS, OTHER_GATEWAY_ERROR, GatewayError, Severity
 from aigateway.core.identity import FINGERPRINT_ANNOTATION, fingerprint
 from aigateway.core.render.deadline_lua import deadline_lua
-from aigateway.core.render.route_extension import DEADLINE_FILTER, EXTENSION, RATE_LIMIT_FILTER, RATE_LIMIT_TYPE
+from aigateway.core.render.route_extension import (
+    DEADLINE_FILTER,
+    DEADLINE_SCRIPT,
+    EXTENSION,
+    RATE_LIMIT_FILTER,
+    RATE_LIMIT_TYPE,
+)
 
 Body = dict[str, Any]
 
@@ -117,7 +123,8 @@ def gateway_filter(namespace: str) -> Body:
             ]
         },
     }
-    body["metadata"]["annotations"] = {FINGERPRINT_ANNOTATION: fingerprint(body)}
+    # The same in every namespace, so that the chart can state it.
+    body["metadata"]["annotations"] = {FINGERPRINT_ANNOTATION: fingerprint(body["spec"])}
     return body
 
 
@@ -230,7 +237,8 @@ def _deadline_filter() -> Body:
         late=(_DEADLINE_EXCEEDED.type, _DEADLINE_EXCEEDED.message),
         invalid=(_INVALID_DEADLINE.type, _INVALID_DEADLINE.message),
     )
-    return {"@type": f"{_TYPE}.filters.http.lua.v3.Lua", "default_source_code": {"inline_string": script}}
+    # By a name, so that it runs only where a route asks for it by that name.
+    return {"@type": f"{_TYPE}.filters.http.lua.v3.Lua", "source_codes": {DEADLINE_SCRIPT: {"inline_string": script}}}
 
 
 def _insert(name: str, config: Body) -> Body:

@@ -4,9 +4,9 @@
 names from here.  It must not know policies, decisions or EnvoyFilters: it returns parts of Envoy's ``Route`` and
 ``VirtualHost`` from plain values.  Rules that shape the output:
 
-- A filter is switched on by a bare ``FilterConfig`` under its name, and what it has to know is the route's metadata
-  under that name.  Settings of the filters' own would be refused, with every other route of the proxy, by an Envoy that
-  does not know a field of theirs.
+- The deadline filter is switched on by the name of its script, and what that has to know is the route's metadata under
+  the filter's name.  Newer ways to hand it over would be refused, with every other route of the proxy, by an Envoy that
+  does not know them yet.
 - Envoy ignores the configuration of a filter that is not in the chain, so nothing breaks where the gateway filter is
   missing: there are no deadlines, limits, JSON bodies and log lines then.
 - Limits belong on a virtual host: Envoy keeps one set of token buckets for each place where they are written.
@@ -25,10 +25,11 @@ Body = dict[str, Any]
 EXTENSION = "aigateway.dev"
 """The namespace in a route's metadata that says whose route it is and what the gateway does with it."""
 DEADLINE_FILTER = "aigateway.deadline"
+DEADLINE_SCRIPT = "deadline"
 RATE_LIMIT_FILTER = "aigateway.ratelimit"
 
 RATE_LIMIT_TYPE = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
-_FILTER_CONFIG = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
+_LUA_SWITCH = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute"
 _MOST_KEYS = 10_000
 """Values of a key header with a bucket of their own; beyond that the one unseen for longest starts afresh."""
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
@@ -60,7 +61,7 @@ def deadline(
         parameters["per_try_ms"] = per_try
     return {
         "metadata": {"filter_metadata": {DEADLINE_FILTER: parameters}},
-        "typed_per_filter_config": {DEADLINE_FILTER: {"@type": _FILTER_CONFIG, "config": {}}},
+        "typed_per_filter_config": {DEADLINE_FILTER: {"@type": _LUA_SWITCH, "name": DEADLINE_SCRIPT}},
     }
 
 

@@ -45,13 +45,13 @@ def test_deadline_without_bounds_of_the_route_names_none() -> None:
     ]
 
 
-def test_deadline_is_switched_on_by_a_bare_filter_config() -> None:
-    """Nothing in the route's configuration is the filter's own, which an older Envoy might refuse."""
+def test_deadline_is_switched_on_by_the_name_of_the_script() -> None:
+    """The parameters are metadata: in the filter's own configuration an older Envoy might refuse them."""
     pieces = deadline("x-request-deadline", request=60_000, per_try=2_000, backoff=200, attempts=2)
 
     parameters = pieces["metadata"]["filter_metadata"][DEADLINE_FILTER]
     assert (60_000, 2_000) == (parameters["request_ms"], parameters["per_try_ms"])
-    switch = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+    switch = {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": "deadline"}
     assert {DEADLINE_FILTER: switch} == pieces["typed_per_filter_config"]
 
 
