@@ -11,6 +11,7 @@ import yaml
 
 import aigateway
 from aigateway.cli.run import run
+from aigateway.core.render.gateway_filter import gateway_filter
 from aigateway.metrics.instruments import ALL
 from aigateway.settings import Settings
 from tools.chart import pages
@@ -25,6 +26,7 @@ SETTING_OF = {
     "namespaces": "namespaces",
     "gateways.default": "default_gateway",
     "gateways.namespaces": "gateway_namespaces",
+    "envoyFilter.namespaces": "allow_envoy_filter",
     "istio.rootNamespace": "root_namespace",
     "clusterDomain": "cluster_domain",
     "scaling.prometheusAddress": "prometheus_address",
@@ -117,24 +119,49 @@ def test_a_definition_that_helm_would_misread_is_refused(crd: str) -> None:
         pages.definition_template(crd)
 
 
+def test_a_gateway_filter_that_helm_would_misread_is_refused() -> None:
+    """The same holds for the gateway filter, with its scripts and formats."""
+    with pytest.raises(ValueError, match="cannot become a template"):
+        pages.gateway_filter_template(gateway_filter("any") | {"spec": {"script": "a = {{1}}"}})
+
+
+def test_the_plain_gateway_filter_is_what_the_operator_looks_for() -> None:
+    """Who installs with kubectl gets the filter of this version, with nothing that only helm reads."""
+    [found] = documents("envoy-filter/gateway-filter.yaml")
+    wanted = gateway_filter("istio-system")
+
+    assert wanted["spec"] == found["spec"]
+    assert wanted["metadata"]["annotations"] == found["metadata"]["annotations"]
+    assert wanted["metadata"]["labels"].items() <= found["metadata"]["labels"].items()
+
+
 def test_a_page_without_marks_is_refused() -> None:
     """The table of values goes between two marks, and nowhere else."""
     with pytest.raises(ValueError, match="needs the lines"):
         pages.with_table("# A page\n", [])
 
 
-def role_rules() -> list[dict[str, Any]]:
-    """Return all rules that the chart gives the operator by default."""
-    documents = yaml.safe_load_all((ROOT / "manifests" / "install" / "operator.yaml").read_text())
-    mine = [item for item in documents if item["kind"] in ("ClusterRole", "Role") and "aggregate" not in str(item)]
-    return [rule for role in mine for rule in role["rules"]]
+def documents(manifest: str) -> list[dict[str, Any]]:
+    """Return what is in a plain manifest."""
+    return list(yaml.safe_load_all((ROOT / "manifests" / manifest).read_text()))
+
+
+def role_rules(manifest: str) -> list[dict[str, Any]]:
+    """Return all rules that a manifest gives the operator."""
+    roles = [item for item in documents(manifest) if item["kind"] in ("ClusterRole", "Role")]
+    return [rule for role in roles if "aggregate" not in str(role) for rule in role["rules"]]
 
 
 def test_rights_are_free_of_what_leads_to_more() -> None:
-    """No wildcard, no secrets, nothing by which an account gives itself more rights, no write to definitions."""
-    dangerous = {"secrets", "pods/exec", "serviceaccounts/token", "roles", "clusterroles", "envoyfilters"}
+    """No wildcard, no secrets, nothing by which an account gives itself more rights, no write to definitions.
 
-    for rule in role_rules():
+    EnvoyFilters, by which all traffic can be had, come only with a manifest of their own.
+    """
+    dangerous = {"secrets", "pods/exec", "serviceaccounts/token", "roles", "clusterroles"}
+    rules = role_rules("install/operator.yaml")
+
+    assert "envoyfilters" not in str(rules)
+    for rule in rules + role_rules("envoy-filter/rights.yaml"):
         words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
         assert set() == words & ({"*", "escalate", "bind", "impersonate"} | dangerous)
         assert rule["resources"] != ["customresourcedefinitions"] or rule["verbs"] == ["get"]

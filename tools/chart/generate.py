@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from aigateway import __version__
+from aigateway.core.render.gateway_filter import gateway_filter
 from tools.chart import manifests, pages, schema, values
 
 CHART = Path("charts/aigateway-operator")
@@ -30,13 +31,14 @@ def chart_files(root: Path) -> Files:
         CHART / "Chart.yaml": pages.metadata(__version__, description, yaml.safe_load(crd), examples),
         CHART / "values.schema.json": json.dumps(schema.schema(known), indent=2, ensure_ascii=False) + "\n",
         CHART / "templates" / "crd.yaml": pages.definition_template(crd),
+        CHART / "templates" / "gateway-filter.yaml": pages.gateway_filter_template(gateway_filter("any")),
         CHART / "README.md": pages.with_table((root / CHART / "README.md").read_text(encoding="utf-8"), known),
     }
 
 
 def manifest_files(root: Path, helm: Path) -> Files:
     """Return the plain manifests, rendered by helm from the chart as it is on disk."""
-    folder = Path("manifests/install")
+    folder = Path("manifests")
     return {folder / name: text for name, text in manifests.manifests(helm, root / CHART).items()}
 
 

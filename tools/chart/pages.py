@@ -1,4 +1,4 @@
-"""Texts of the chart that are made from others: its metadata, the template of the CRD, the table of values.
+"""Texts of the chart that are made from others: its metadata, two templates, the table of values.
 
 :mod:`tools.chart.generate` writes them to their files.  Each function takes texts and returns a text.
 """
@@ -27,6 +27,18 @@ _CRD_METADATA = """\
     # Without the definition every policy would be gone, and with them all routes.
     helm.sh/resource-policy: keep
   {{- end }}
+"""
+
+
+_FILTER_LABELS = """\
+  labels:
+    {{- include "aigateway-operator.labels" $ | nindent 4 }}
+"""
+_FILTER_ANNOTATIONS = """\
+    {{- if $.Values.crds.keep }}
+    # Routes of policies that stay build on it.
+    helm.sh/resource-policy: keep
+    {{- end }}
 """
 
 
@@ -89,6 +101,22 @@ def definition_template(crd: str) -> str:
     if "{{" in crd or not replaced:
         raise ValueError("the CRD cannot become a template: it holds {{ or has no labels")
     return f"{HEAD}{{{{- if .Values.crds.enabled }}}}\n{body}{{{{- end }}}}\n"
+
+
+def gateway_filter_template(body: Mapping[str, Any]) -> str:
+    """Return the template of the gateway filter, from the filter for any namespace.
+
+    Raises:
+        ValueError: the filter has braces that helm would take for its own.
+    """
+    text = yaml.dump(body, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    if "{{" in text:
+        raise ValueError("the gateway filter cannot become a template: it holds {{")
+    metadata = body["metadata"]
+    text = text.replace(f"  namespace: {metadata['namespace']}\n", "  namespace: {{ . }}\n", 1)
+    text = text.replace("  labels:\n", _FILTER_LABELS, 1)
+    text = text.replace("\nspec:\n", f"\n{_FILTER_ANNOTATIONS}spec:\n", 1)
+    return f"{HEAD}{{{{- range .Values.envoyFilter.namespaces }}}}\n---\n{text}{{{{- end }}}}\n"
 
 
 def with_table(page: str, values: Iterable[Value]) -> str:

@@ -90,6 +90,12 @@ capabilities: {drop: [ALL]}
   verbs: [create]
 {{- end }}
 
+{{- define "aigateway-operator.envoyFilterRules" -}}
+- apiGroups: [networking.istio.io]
+  resources: [envoyfilters]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+
 {{/* Which fields the cluster's Istio and KEDA know is read from these three definitions. */}}
 {{- define "aigateway-operator.definitionRules" -}}
 - apiGroups: [apiextensions.k8s.io]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from aigateway.cli.run import run
 from tests.integration.chart.conftest import CHART, RELEASE, Helm
-from tests.integration.operator_process import ROOT
+from tests.integration.operator_process import NAMESPACE, ROOT
 from tests.stack.addresses import PROMETHEUS
 from tests.stack.cluster import Manifest
 from tests.stack.stack import Stack
@@ -23,6 +23,7 @@ EVERYTHING: dict[str, Any] = {
     "imagePullSecrets": [{"name": "pull"}],
     "namespaces": ["team-a", "team-b"],
     "gateways": {"default": "istio-system/a", "restricted": True, "grants": [{"gateway": "istio-system/a"}]},
+    "envoyFilter": {"namespaces": ["istio-ingress", "istio-system"]},
     "scaling": {"prometheusAddress": "http://prometheus:9090"},
     "serviceAccount": {"name": "somebody", "annotations": {"a": "b"}},
     "metrics": {
@@ -52,6 +53,7 @@ EVERYTHING: dict[str, Any] = {
         pytest.param({"gateways": {"default": "no-namespace"}}, "gateways/default", id="gateway-without-namespace"),
         pytest.param({"gateways": {"grants": [{"host": "a"}]}}, "gateways/grants/0", id="grant-without-gateway"),
         pytest.param({"namespaces": ["Team_A"]}, "namespaces/0", id="no-namespace"),
+        pytest.param({"envoyFilter": {"namespaces": ["*"]}}, "envoyFilter/namespaces/0", id="any-namespace"),
         pytest.param({"scaling": {"prometheusAddress": "prometheus:9090"}}, "prometheusAddress", id="no-url"),
         pytest.param({"scaling": {"prometheusAddress": "http://a:b@c"}}, "prometheusAddress", id="password-in-url"),
         pytest.param({"image": {"digest": "latest"}}, "image/digest", id="no-digest"),
@@ -124,6 +126,44 @@ def test_rights_are_given_in_each_named_namespace(helm: Helm) -> None:
     places = {(item["kind"], item["metadata"]["namespace"]) for item in roles if item["metadata"]["name"] == RELEASE}
 
     assert {(kind, place) for kind in ("Role", "RoleBinding") for place in ("a", "b")} == places
+
+
+def about_envoy_filters(documents: list[Manifest]) -> set[tuple[str, str, str]]:
+    """Return kind, name and namespace of the objects in which EnvoyFilters stand, but for the policies' definition."""
+    return {
+        (item["kind"], item["metadata"]["name"], item["metadata"].get("namespace", ""))
+        for item in documents
+        if item["kind"] != "CustomResourceDefinition" and "envoyfilter" in str(item).lower().replace("-", "")
+    }
+
+
+def test_envoy_filters_are_not_allowed_by_default(helm: Helm) -> None:
+    """Whoever names no namespace gets no right to them and no gateway filter, and the operator is told of none."""
+    assert set() == about_envoy_filters(helm.render({}))
+
+
+def test_envoy_filters_are_allowed_for_named_namespaces(helm: Helm) -> None:
+    """With `envoyFilter.namespaces`, each gets the gateway filter, the operator the right, and it is told of them."""
+    found = about_envoy_filters(helm.render({"envoyFilter": {"namespaces": ["edge", "istio-system"]}}))
+
+    assert found == {
+        ("EnvoyFilter", "aigateway-gateway-filter", "edge"),
+        ("EnvoyFilter", "aigateway-gateway-filter", "istio-system"),
+        ("ClusterRole", f"{RELEASE}-envoy-filters", ""),
+        ("ClusterRoleBinding", f"{RELEASE}-envoy-filters", ""),
+        ("Deployment", RELEASE, NAMESPACE),
+    }
+
+
+def test_rights_to_envoy_filters_stay_in_named_namespaces(helm: Helm) -> None:
+    """With `namespaces` too, a Role in each of both kinds of namespaces; nothing may be written across the cluster."""
+    documents = helm.render({"namespaces": ["a", "edge"], "envoyFilter": {"namespaces": ["edge", "istio-system"]}})
+    mine = [item for item in documents if item["metadata"]["name"] == f"{RELEASE}-envoy-filters"]
+    roles = [item for item in mine if item["kind"] == "Role"]
+    [across] = [item for item in mine if item["kind"] == "ClusterRole"]
+
+    assert ["a", "edge", "istio-system"] == [role["metadata"]["namespace"] for role in roles]
+    assert [["customresourcedefinitions"]] == [rule["resources"] for rule in across["rules"]]
 
 
 def test_every_alert_is_one_that_prometheus_can_evaluate(stack: Stack, helm: Helm) -> None:
