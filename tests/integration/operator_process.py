@@ -29,6 +29,7 @@ ACCOUNT = "aigateway-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests" / "install"
+ENVOY_FILTER_MANIFESTS = ROOT / "manifests" / "envoy-filter"
 LEASE = "aigateway-operator"
 _ACCOUNT_KINDS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 
@@ -40,6 +41,15 @@ def install(cluster: Cluster) -> Path:
     cluster.apply(*account())
     eventually(lambda: cluster.find("ServiceAccount", ACCOUNT, NAMESPACE), "the operator's account exists")
     return cluster.service_account_kubeconfig(NAMESPACE, ACCOUNT)
+
+
+def allow_envoy_filters(cluster: Cluster) -> None:
+    """Install the gateway filter for the stack's gateway, and let the operator's account write EnvoyFilters.
+
+    The operator has to be told as well: ``{"allow-envoy-filter": "istio-system"}``.
+    """
+    for name in ("rights.yaml", "gateway-filter.yaml"):
+        cluster.apply_file(ENVOY_FILTER_MANIFESTS / name)
 
 
 def account() -> list[Manifest]:

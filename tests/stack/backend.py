@@ -22,6 +22,7 @@ import requests
 from aiohttp import web
 
 from tests.stack.addresses import BACKEND, BACKEND_CONTROL
+from tests.stack.engine import Engine
 
 EVERYWHERE = "*"
 """The address that stands for all pods without a behaviour of their own."""
@@ -43,6 +44,12 @@ class Behaviour:
     """Reset the connection: as soon as it is accepted (open ones at once), or once the request has been read."""
     headers: dict[str, str] = field(default_factory=dict)
     """Response headers that go with ``status``, e.g. ``{"retry-after": "1"}``."""
+    slots: int = 0
+    """How many requests are worked on at once, ``delay`` seconds each, while the others wait in line; 0: all."""
+    cancels: bool = False
+    """With ``slots``: drop the work of clients that are gone, which engines mostly do not."""
+    stalled: bool = False
+    """With ``slots``: begin no work, so that what arrives waits in line until this is taken back."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Seen:
     """``x-envoy-attempt-count``: 1 for the first try."""
     arrived: float
     """Seconds, on a clock that only differences mean something on."""
+    key: str = ""
+    """``idempotency-key``: the client's own name for the request."""
 
 
 class Backend:
@@ -99,6 +108,11 @@ class Backend:
         """Return how often each (address, status) was answered."""
         return collections.Counter((attempt.address, attempt.status) for attempt in self.seen())
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many requests are in line or worked on at each address that has ``slots``."""
+        waiting: dict[str, int] = self._call("GET", "/waiting")
+        return waiting
+
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self._session.request(method, self._url + path, json=body, timeout=30)
         answer.raise_for_status()
@@ -118,6 +132,7 @@ class _Pods:
         self._behaviours: dict[str, Behaviour] = {}
         self._seen: collections.deque[tuple[Any, ...]] = collections.deque(maxlen=_KEPT_REQUESTS)
         self._nothing_special = Behaviour()
+        self._engines: dict[str, Engine] = {}
 
     def behaviour(self, address: str) -> Behaviour:
         return self._behaviours.get(address) or self._behaviours.get(EVERYWHERE, self._nothing_special)
@@ -126,20 +141,35 @@ class _Pods:
         transport = cast("asyncio.Transport", request.transport)
         address = transport.get_extra_info("sockname")[0]
         behaviour = self.behaviour(address)
-        body = await request.read()
+        size = await _size_of_body(request)
         picked = behaviour.share >= 1 or random.random() < behaviour.share  # noqa: S311 (no secret)
         status = behaviour.status if picked else 200
         row = self._note(request, address, 0 if picked and behaviour.reset else status)
         # A request may ask for its own delay, so that pods that a test has not met yet are slow as well.
         delay = behaviour.delay or float(request.headers.get("x-delay", 0))
-        if delay:
+        if behaviour.slots:
+            await self._queue(address, behaviour, delay)
+        elif delay:
             await asyncio.sleep(delay)
         if picked and behaviour.reset:
             _reset(transport)
             return web.Response()
-        text = json.dumps(asdict(row) | {"headers": _shown(request), "body_bytes": len(body)})
+        text = json.dumps(asdict(row) | {"headers": _shown(request), "body_bytes": size})
         extra = behaviour.headers if picked else {}
         return web.Response(status=status, text=text + "\n", content_type="application/json", headers=extra)
+
+    async def _queue(self, address: str, behaviour: Behaviour, seconds: float) -> None:
+        engine = self._engines.get(address)
+        if engine is None or engine.slots != behaviour.slots:
+            engine = self._engines[address] = Engine(behaviour.slots)
+            engine.stall(behaviour.stalled)
+        work = asyncio.ensure_future(engine.work(seconds))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:  # the client is gone
+            if behaviour.cancels:
+                work.cancel()
+            raise
 
     def _note(self, request: web.BaseRequest, address: str, status: int) -> Seen:
         seen = Seen(
@@ -151,6 +181,7 @@ class _Pods:
             request.headers.get("x-request-id", ""),
             int(request.headers.get("x-envoy-attempt-count", 0)),
             time.monotonic(),
+            request.headers.get("idempotency-key", ""),
         )
         self._seen.append(tuple(vars(seen).values()))
         return seen
@@ -163,16 +194,36 @@ class _Pods:
         elif request.method == "DELETE":
             self._behaviours.clear()
             self._seen.clear()
-        return web.json_response(list(self._seen) if request.path == "/seen" else {})
+            self._stall_engines()
+            self._engines.clear()
+        return web.json_response(self._shown_at(request.path))
+
+    def _shown_at(self, path: str) -> Any:
+        if path == "/waiting":
+            return {address: engine.waiting for address, engine in self._engines.items()}
+        return list(self._seen) if path == "/seen" else {}
+
+    def _stall_engines(self) -> None:
+        for address, engine in self._engines.items():
+            engine.stall(self.behaviour(address).stalled)
 
     def _change(self, behaviours: dict[str, Behaviour]) -> None:
         self._behaviours |= behaviours
+        self._stall_engines()
         self._disconnect({address for address, behaviour in behaviours.items() if behaviour.reset == "accept"})
 
     def _disconnect(self, addresses: set[str]) -> None:
         for transport in list(self.connected):
             if not transport.is_closing() and addresses & {EVERYWHERE, transport.get_extra_info("sockname")[0]}:
                 _reset(transport)
+
+
+async def _size_of_body(request: web.BaseRequest) -> int:
+    """Read the whole body, however large; ``request.read()`` refuses more than a megabyte."""
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+    return size
 
 
 class _Door(asyncio.Protocol):
@@ -209,7 +260,8 @@ async def serve() -> None:
     """Serve all pod addresses and the control port until the process ends."""
     pods = _Pods()
     # Longer than the idle timeout of any proxy in front: the proxy, not the backend, ends an idle connection.
-    server = web.Server(pods.answer, keepalive_timeout=3600, access_log=None)
+    # A handler is told when its client has gone, so that an engine can drop the work.
+    server = web.Server(pods.answer, keepalive_timeout=3600, access_log=None, handler_cancellation=True)
     loop = asyncio.get_running_loop()
     await loop.create_server(lambda: _Door(pods, server), "0.0.0.0", BACKEND, backlog=1024)  # noqa: S104 (all pods)
     control = web.Server(pods.control, access_log=None)

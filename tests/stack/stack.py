@@ -146,11 +146,11 @@ class Stack:
         self.processes.wait_until(metrics_api.SERVICE, lambda: is_available(self.cluster, metrics_api.API))
 
     @contextlib.contextmanager
-    def sidecar(self, namespace: str) -> Iterator[Envoy]:
+    def sidecar(self, namespace: str, region: str = "") -> Iterator[Envoy]:
         """Run the sidecar of a client pod in ``namespace``: a forward proxy for requests to in-mesh hosts."""
         port = next(port for port in SIDECARS if f"sidecar-{port}" not in self.processes.names())
         proxy = Envoy(f"sidecar-{port}", SIDECARS[port], port)
-        client = Workload("sidecar", f"client-{port}", namespace, {"app": "client"}, port)
+        client = Workload("sidecar", f"client-{port}", namespace, {"app": "client"}, port, region)
         envoy.start(self.processes, self.folder, client, proxy)
         try:
             self.processes.wait_until(proxy.name, lambda: accepts(port))

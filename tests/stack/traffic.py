@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import io
 import json
 import threading
 import time
@@ -139,7 +140,7 @@ class Traffic:
                 request.method,
                 self.url + request.path,
                 headers={**request.headers, "Host": request.host},
-                data=request.body,
+                data=None if request.body is None else io.BytesIO(request.body),
             ) as answer:
                 text = await answer.text()
                 headers = {name.lower(): value for name, value in answer.headers.items()}

@@ -1,0 +1,93 @@
+"""One operator that may write EnvoyFilters, and short ways to apply a policy and to look at what backends saw.
+
+In: policies as users write them.  Asserted: what requests do.  Nothing is replaced by a stand-in but the model itself,
+which is the stack's backend.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.data_plane.conftest import in_effect, on
+from tests.integration.operator_process import OperatorProcess, allow_envoy_filters, install
+from tests.stack.backend import Backend
+from tests.stack.cluster import Cluster, Manifest
+from tests.stack.models import Model
+from tests.stack.stack import Stack
+from tests.stack.traffic import Traffic
+from tests.stack.waiting import eventually
+
+Apply = Callable[..., Manifest]
+Deploy = Callable[..., Model]
+
+__all__ = ["Apply", "Deploy", "executions", "on", "route_of", "serving"]
+
+
+@pytest.fixture(scope="package")
+def operator(stack: Stack) -> Iterator[OperatorProcess]:
+    """Run the operator with leave to write EnvoyFilters where the stack's gateway runs."""
+    kubeconfig = install(stack.cluster)
+    allow_envoy_filters(stack.cluster)
+    log = stack.folder / "logs" / "operator-resilience.log"
+    settings = {"default-gateway": "istio-system/ai-gateway", "allow-envoy-filter": "istio-system"}
+    with OperatorProcess(kubeconfig, log, settings) as running:
+        yield running
+
+
+@pytest.fixture
+def apply(operator: OperatorProcess, cluster: Cluster, namespace: str) -> Apply:  # noqa: ARG001 (it has to run)
+    """Apply a policy's spec under a name and wait until the operator says that this generation is in effect."""
+
+    def apply(name: str = "chat", **spec: Any) -> Manifest:
+        [applied] = cluster.apply(
+            {
+                "apiVersion": "aigateway.dev/v1alpha1",
+                "kind": "AIGatewayPolicy",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": spec,
+            }
+        )
+        generation = applied["metadata"]["generation"]
+        return eventually(lambda: in_effect(cluster, namespace, name, generation), f"policy {name} is in effect")
+
+    return apply
+
+
+def executions(backend: Backend) -> Counter[str]:
+    """Return how often each request arrived at the backends."""
+    return Counter(attempt.request_id for attempt in backend.seen())
+
+
+def serving(gateway: Traffic, host: str, **request: str) -> None:
+    """Wait until Envoy has a route for the host."""
+    eventually(lambda: gateway.get(host, **request).status == 200, f"{host} is served")
+
+
+def route_of(stack: Stack, name: str) -> Manifest:
+    """Return one of the gateway's routes by its name, as Envoy has it."""
+    found = list(_routes(stack.gateway.config("dynamic_route_configs"), name))
+    assert found, f"no route {name}"
+    return found[0]
+
+
+def _routes(value: Any, name: str) -> Iterator[Manifest]:
+    if isinstance(value, dict):
+        if value.get("name") == name and "route" in value:
+            yield value
+        for member in value.values():
+            yield from _routes(member, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _routes(item, name)
+
+
+def cluster_of(stack: Stack, model: Model) -> Manifest:
+    """Return the gateway's cluster for a model's Service, as Envoy has it."""
+    entries = stack.gateway.config("dynamic_active_clusters")["configs"]
+    [found] = [e["cluster"] for e in entries if e["cluster"]["name"] == f"outbound|80||{model.host}"]
+    cluster: Manifest = found
+    return cluster
