@@ -27,6 +27,11 @@ _MARKERS: Mapping[Feature, tuple[ChildKind, tuple[str, ...]]] = {
         ChildKind.DESTINATION_RULE,
         ("spec", "trafficPolicy", "connectionPool", "http", "http2KeepAlive"),
     ),
+    # Without it the patch of one host would be pruned to one of every host.
+    Feature.VIRTUAL_HOST_DOMAIN: (
+        ChildKind.ENVOY_FILTER,
+        ("spec", "configPatches", _ITEMS, "match", "routeConfiguration", "vhost", "domainName"),
+    ),
     Feature.FALLBACK_BEHAVIOR: (ChildKind.SCALED_OBJECT, ("spec", "fallback", "behavior")),
 }
 

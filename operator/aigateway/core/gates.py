@@ -106,6 +106,11 @@ IN_ISTIO: Mapping[Feature, Gate] = {
         "connectionPool.keepAlive", "HTTP/2 pings need Istio 1.31 or newer; TCP keepalive is in effect",
         _asks_pings, _without_pings,
     ),
+    Feature.VIRTUAL_HOST_DOMAIN: Gate(
+        "rateLimits", "rate limits need EnvoyFilters for one domain, as in Istio 1.25; requests are not limited",
+        lambda policy: bool(policy.rate_limits),
+        lambda policy: replace(policy, rate_limits=()),
+    ),
 }  # fmt: skip
 """By what the cluster's definitions lack."""
 

@@ -6,6 +6,7 @@ which is the stack's backend.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +25,7 @@ from tests.stack.waiting import eventually
 Apply = Callable[..., Manifest]
 Deploy = Callable[..., Model]
 
-__all__ = ["Apply", "Deploy", "executions", "on", "route_of", "serving"]
+__all__ = ["Apply", "Deploy", "cluster_of", "executions", "lines_of", "on", "route_of", "serving"]
 
 
 @pytest.fixture(scope="package")
@@ -91,3 +92,10 @@ def cluster_of(stack: Stack, model: Model) -> Manifest:
     [found] = [e["cluster"] for e in entries if e["cluster"]["name"] == f"outbound|80||{model.host}"]
     cluster: Manifest = found
     return cluster
+
+
+def lines_of(stack: Stack, policy: str) -> list[Manifest]:
+    """Return the JSON lines in the gateway's log that are about a policy, oldest first."""
+    text = (stack.folder / "logs" / "gateway.log").read_text(errors="replace")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("policy") == policy]

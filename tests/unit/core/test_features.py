@@ -75,7 +75,9 @@ RULES = {"x-kubernetes-validations": [{"rule": "duration(self) >= duration('1ms'
             {Feature.HTTP2_KEEP_ALIVE, Feature.RETRY_BUDGET, Feature.WARMUP},
             id="istio-1.22",
         ),
-        pytest.param(ChildKind.ENVOY_FILTER, {}, "v1", set(), id="kind-without-markers"),
+        pytest.param(
+            ChildKind.ENVOY_FILTER, {}, "v1", {Feature.VIRTUAL_HOST_DOMAIN}, id="filters-for-every-domain-only"
+        ),
         pytest.param(
             ChildKind.SCALED_OBJECT, {"fallback": {"properties": {"behavior": {}}}}, "v1", set(), id="newer-keda"
         ),
