@@ -1,0 +1,42 @@
+"""Rate limits on a virtual host: for all requests of a policy, and for each value of a header."""
+
+from __future__ import annotations
+
+from aigateway.api.resolved import RateLimit
+from aigateway.core.render.route_extension import rate_limits
+from tests.integration.gateway_filter.conftest import Serve, ask, error, ours
+from tests.stack.backend import Backend
+from tests.stack.traffic import Traffic
+
+
+def test_limit_is_shared_by_the_routes_and_hosts_of_a_policy(
+    serve: Serve, gateway: Traffic, backend: Backend, host: str, namespace: str
+) -> None:
+    """A token taken on one route is missing on the other, and on the other host; the refusal says when to come back."""
+    limits = rate_limits([RateLimit("all", 1, 20_000, 4, None)], stat_prefix="limited")
+    serve(ours(namespace), limits, hosts=(f"also.{host}",))
+    paths = [(host, "/slow"), (host, "/"), (f"also.{host}", "/slow"), (f"also.{host}", "/")]
+
+    answers = [ask(gateway, *paths[n % 4]) for n in range(8)]
+
+    # Waiting for the routes took tokens before, with or without the limit.
+    assert 429 == answers[-1].status
+    assert len(backend.seen()) <= 4
+    assert {200, 429} >= {answer.status for answer in answers}
+    assert "20" == answers[-1].headers["retry-after"]
+    assert {"type": "rate_limited", "retryable": True, "attempts": 0}.items() <= error(answers[-1]).items()
+
+
+def test_limit_by_key_is_one_for_each_value(
+    serve: Serve, gateway: Traffic, backend: Backend, host: str, namespace: str
+) -> None:
+    """Each key has its own tokens, requests without a key are free, and those of a key share the policy's."""
+    keyed = RateLimit("by-key", 1, 60_000, 2, "x-api-key")
+    serve(ours(namespace), rate_limits([keyed], stat_prefix="limited"))
+
+    by_key = {key: [ask(gateway, host, x_api_key=key).status for _ in range(3)] for key in ("a", "b")}
+    without = {ask(gateway, host).status for _ in range(20)}
+
+    assert {"a": [200, 200, 429], "b": [200, 200, 429]} == by_key
+    assert {200} == without
+    assert 24 == len(backend.seen())
