@@ -5,18 +5,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
 from aigateway.api.resolved import (
+    AccessLog,
+    Backoff,
+    Budget,
+    CircuitBreaker,
     ConnectionPool,
     CPURule,
+    ErrorFormat,
     HeaderMatch,
     LatencyRule,
+    LoadBalancing,
     Match,
     QueueLengthRule,
+    RateLimit,
     RequestRateRule,
     ResolvedPolicy,
     RetryCondition,
@@ -31,6 +39,7 @@ from aigateway.core.observation import EndpointsState, Observation, ServicePort,
 from aigateway.core.reconcile import decide, render
 from tests.resolved import ADMINISTRATOR, NOW, SAFE_CONDITIONS, autoscaling, backend, in_mesh, observed, policy, retries
 
+FILTERING = dataclasses.replace(ADMINISTRATOR, envoy_filter_namespaces=("istio-ingress",))
 FILES = Path(__file__).parent
 
 
@@ -99,6 +108,40 @@ POLICIES: dict[str, ResolvedPolicy] = {
 }
 
 
+BREAKER = CircuitBreaker(5, 3, 2, 50, 20, 10_000, 30_000, 50)
+RESILIENT = retries(
+    attempts=3,
+    conditions=(*SAFE_CONDITIONS, RetryCondition.RESET),
+    status_codes=(429, 503),
+    idempotency_header="idempotency-key",
+    backoff=Backoff(200, 1_500),
+    retry_after=30_000,
+    budget=Budget(20, 3),
+    buffer_limit=16 << 20,
+    hedge=True,
+)
+EXTENDED: dict[str, ResolvedPolicy] = {
+    "resilient": policy(
+        retries=RESILIENT,
+        timeouts=Timeouts(60_000, 1_500, 300_000, "x-request-deadline"),
+        circuit_breaker=BREAKER,
+        connection_pool=ConnectionPool(50, 10, 3_600_000, 1_000, 10, 200, 30_000),
+        load_balancing=LoadBalancing(warmup=120_000, locality_failover=(("eu-west", "eu-north"),)),
+        rate_limits=(RateLimit("all", 100, 1_000, 200, None), RateLimit("client", 5, 60_000, 5, "x-api-key")),
+        access_log=AccessLog.ATTEMPTS,
+        routes=(route("pinned", BY_HEADER),),
+    ),
+    "resilient-in-mesh": policy(hosts=(), gateways=(), service=in_mesh(80), retries=RESILIENT, circuit_breaker=BREAKER),
+    "pure-inference-by-session": policy(
+        retries=retries(status_codes=(503,), treat_as_idempotent=True),
+        load_balancing=LoadBalancing(hash_header="x-session"),
+        error_format=ErrorFormat.TEXT,
+    ),
+    "errors-in-json-alone": policy(),
+}
+"""With leave to write EnvoyFilters beside the gateways."""
+
+
 def world(of: ResolvedPolicy) -> Observation:
     """Return a world in which every port that the policy names exists."""
     services = {b.service: ServiceState((ServicePort(b.port or 80),)) for b in of.backends}
@@ -114,6 +157,15 @@ def test_rendered_objects(name: str) -> None:
     bodies = render(of, decide(of, world(of), ADMINISTRATOR, NOW), ADMINISTRATOR)
 
     check(name, as_yaml(bodies))
+
+
+@pytest.mark.parametrize("name", EXTENDED)
+def test_rendered_objects_where_envoy_filters_are_allowed(name: str) -> None:
+    """What Istio's own API cannot say goes into EnvoyFilters, where the gateways run."""
+    of = EXTENDED[name]
+    decision = decide(of, world(of), FILTERING, NOW)
+
+    check(name, as_yaml(render(decision.policy or of, decision, FILTERING)))
 
 
 def test_unavailable_backend_is_left_out_of_the_split() -> None:

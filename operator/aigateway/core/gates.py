@@ -89,7 +89,7 @@ IN_ISTIO: Mapping[Feature, Gate] = {
         _without_reset_before_request,
     ),
     Feature.WARMUP: Gate(
-        "loadBalancing.warmup", "warmup needs Istio 1.25 or newer; new replicas get a full share at once",
+        "loadBalancing.warmup", "warmup needs Istio 1.24 or newer; new replicas get a full share at once",
         _asks_warmup, _without_warmup,
     ),
     Feature.RETRY_BACKOFF: Gate(

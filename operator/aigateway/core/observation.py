@@ -41,7 +41,7 @@ class Feature(StrEnum):
     """What some supported versions lack; the values are for logs."""
 
     RESET_BEFORE_REQUEST = "the retry condition reset-before-request (Istio 1.23)"
-    WARMUP = "warm-up as a block (Istio 1.25)"
+    WARMUP = "warm-up as a block (Istio 1.24)"
     RETRY_BACKOFF = "a backoff of retries (Istio 1.26)"
     RETRY_BUDGET = "a budget of retries (Istio 1.27)"
     HTTP2_KEEP_ALIVE = "pings over HTTP/2 (Istio 1.31)"

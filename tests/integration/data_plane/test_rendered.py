@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.cli.assumed import assume
 from aigateway.core.reconcile import decide, render
+from tests.integration.operator_process import allow_envoy_filters
 from tests.resolved import ADMINISTRATOR, resolved
 from tests.stack.cluster import Cluster, Manifest
 from tests.stack.envoy import Envoy
@@ -20,6 +21,7 @@ from tests.stack.stack import Stack
 from tests.stack.waiting import eventually
 from tests.strategies import policies
 
+FILTERING = dataclasses.replace(ADMINISTRATOR, envoy_filter_namespaces=("istio-system",))
 POLICIES = 240
 BATCH = 40
 """How many policies Envoy has at a time; each batch is there before the next replaces it."""
@@ -50,7 +52,8 @@ def generated(namespace: str) -> list[ResolvedPolicy]:
 
 def objects(policy: ResolvedPolicy) -> tuple[Manifest, ...]:
     """Return what the policy becomes, without its owner: there is none in the cluster."""
-    bodies = render(policy, decide(policy, assume(policy), ADMINISTRATOR, 0.0), ADMINISTRATOR)
+    decision = decide(policy, assume(policy), FILTERING, 0.0)
+    bodies = render(decision.policy or policy, decision, FILTERING)
     return tuple({**body, "metadata": {**_metadata(body), "ownerReferences": []}} for body in bodies)
 
 
@@ -77,7 +80,8 @@ def test_webhooks_accept_everything_rendered(cluster: Cluster, namespace: str, s
 
     cluster.apply(*bodies, dry_run=True)
 
-    assert {"DestinationRule", "ScaledObject", "VirtualService"} == {body["kind"] for body in bodies}
+    kinds = {"DestinationRule", "EnvoyFilter", "ScaledObject", "VirtualService"}
+    assert kinds == {body["kind"] for body in bodies}
     assert len(sample) >= POLICIES * 0.9
 
 
@@ -85,13 +89,14 @@ def test_envoy_takes_every_route_that_is_rendered(
     stack: Stack, cluster: Cluster, namespace: str, sample: list[ResolvedPolicy]
 ) -> None:
     """Gateway and sidecar take every generated configuration; neither refuses an update."""
+    allow_envoy_filters(cluster)
     with stack.sidecar(namespace) as sidecar:
         for batch in _batches(list(moved(sample, namespace))):
             bodies = [body for policy in batch for body in objects(policy) if body["kind"] != "ScaledObject"]
             cluster.apply(*bodies)
             _wait_for_routes(stack.gateway, {f"{namespace}/{p.key.name}" for p in batch if p.hosts})
             for body in bodies:
-                cluster.delete(body["kind"], body["metadata"]["name"], namespace)
+                cluster.delete(body["kind"], body["metadata"]["name"], body["metadata"]["namespace"])
 
         assert {} == sidecar.rejected_updates()
     assert {} == stack.gateway.rejected_updates()
