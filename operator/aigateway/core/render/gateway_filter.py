@@ -26,6 +26,7 @@ from aigateway.core.render.route_extension import (
     EXTENSION,
     RATE_LIMIT_FILTER,
     RATE_LIMIT_TYPE,
+    RETRY_AFTER_FILTER,
 )
 
 Body = dict[str, Any]
@@ -112,6 +113,7 @@ def gateway_filter(namespace: str) -> Body:
         "spec": {
             "configPatches": [
                 _insert(DEADLINE_FILTER, _deadline_filter()),
+                _insert(RETRY_AFTER_FILTER, _retry_after_filter()),
                 _insert(RATE_LIMIT_FILTER, {"@type": RATE_LIMIT_TYPE, "stat_prefix": RATE_LIMIT_FILTER}),
                 _merge_router({"upstream_log": [_log(["Attempts"], attempt_line())]}),
                 _merge_manager(
@@ -239,6 +241,17 @@ def _deadline_filter() -> Body:
     )
     # By a name, so that it runs only where a route asks for it by that name.
     return {"@type": f"{_TYPE}.filters.http.lua.v3.Lua", "source_codes": {DEADLINE_SCRIPT: {"inline_string": script}}}
+
+
+def _retry_after_filter() -> Body:
+    """Return the filter that sees responses after the rate limits, and replaces their Retry-After, never a model's."""
+    limited = "response.code_details == 'local_rate_limited'"
+    seconds = f"{limited} ? response.headers['x-ratelimit-reset'] : response.headers['retry-after']"
+    header = {"header": {"key": "retry-after", "value": f"%CEL({seconds})%"}, "append_action": "OVERWRITE_IF_EXISTS"}
+    return {
+        "@type": f"{_TYPE}.filters.http.header_mutation.v3.HeaderMutation",
+        "mutations": {"response_mutations": [{"append": header}]},
+    }
 
 
 def _insert(name: str, config: Body) -> Body:

@@ -27,9 +27,12 @@ EXTENSION = "aigateway.dev"
 DEADLINE_FILTER = "aigateway.deadline"
 DEADLINE_SCRIPT = "deadline"
 RATE_LIMIT_FILTER = "aigateway.ratelimit"
+RETRY_AFTER_FILTER = "aigateway.retry-after"
+"""Puts into Retry-After what the rate limit filter says of the one bucket that was empty."""
 
 RATE_LIMIT_TYPE = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 _LUA_SWITCH = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute"
+_RETRY_AFTER_SWITCH = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 _MOST_KEYS = 10_000
 """Values of a key header with a bucket of their own; beyond that the one unseen for longest starts afresh."""
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
@@ -68,7 +71,8 @@ def deadline(
 def rate_limits(limits: Sequence[RateLimit], *, stat_prefix: str) -> Body:
     """Return the ``typed_per_filter_config`` of a virtual host with these limits, of which one at most has no key.
 
-    Counters are ``<stat_prefix>.http_local_rate_limit.rate_limited`` and its like.
+    Counters are ``<stat_prefix>.http_local_rate_limit.rate_limited`` and its like.  Responses tell what is left, in
+    ``x-ratelimit-limit``, ``-remaining`` and ``-reset``.
     """
     unkeyed = next((limit for limit in limits if limit.key_header is None), None)
     keyed = [limit for limit in limits if limit.key_header is not None]
@@ -81,19 +85,21 @@ def rate_limits(limits: Sequence[RateLimit], *, stat_prefix: str) -> Body:
         # A request takes from the buckets of its keys first, and from this one only if those let it through.
         "always_consume_default_token_bucket": unkeyed is not None,
         "rate_limited_as_resource_exhausted": True,
+        "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
         "response_headers_to_add": [_overwrite("retry-after", str(retry_after(limits)))],
     }
     if keyed:
         config["rate_limits"] = [{"actions": [_key(limit)]} for limit in keyed]
         config["descriptors"] = [_bucket_for_each_value(limit) for limit in keyed]
         config["max_dynamic_descriptors"] = _MOST_KEYS
-    return {"typed_per_filter_config": {RATE_LIMIT_FILTER: config}}
+    return {"typed_per_filter_config": {RATE_LIMIT_FILTER: config, RETRY_AFTER_FILTER: {"@type": _RETRY_AFTER_SWITCH}}}
 
 
 def retry_after(limits: Sequence[RateLimit]) -> int:
     """Return the whole seconds after which the slowest of the limits has filled in a token for certain; at least 1.
 
-    Envoy fills buckets continuously, so that no token takes longer than its share of the interval.
+    Envoy fills buckets continuously, so that no token takes longer than its share of the interval.  Only the bucket
+    itself knows how long it takes now, which the gateway filter puts in its place.
     """
     return max(math.ceil(limit.interval / limit.requests / 1000) for limit in limits)
 

@@ -39,10 +39,11 @@ def test_only_listeners_of_gateways_are_touched() -> None:
 
 
 def test_filters_are_off_and_in_front_of_the_router() -> None:
-    """A late request is refused before it takes a token, and neither filter runs where no route asks for it."""
+    """A late request is refused before it takes a token, and no filter runs where no route asks for it."""
     inserted = [patch["patch"] for patch in patches() if patch["patch"]["operation"] == "INSERT_BEFORE"]
 
-    assert [("aigateway.deadline", True), ("aigateway.ratelimit", True)] == [
+    names = ["aigateway.deadline", "aigateway.retry-after", "aigateway.ratelimit"]
+    assert [(name, True) for name in names] == [
         (patch["value"]["name"], patch["value"]["disabled"]) for patch in inserted
     ]
 
