@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aigateway.api.resolved import ConnectionPool
-from aigateway.core.identity import FINGERPRINT_ANNOTATION
+from aigateway.core.identity import FINGERPRINT_ANNOTATION, gateway_envoy_filter, generated
 from aigateway.core.observation import ChildKind, ChildRef, Observation
 from aigateway.core.outcome import Apply, Delete
 from aigateway.core.plan import contains, make_plan
@@ -143,6 +143,44 @@ def test_kinds_that_the_cluster_lacks_are_left_out() -> None:
     world = dataclasses.replace(world_with(), installed=frozenset({ChildKind.VIRTUAL_SERVICE}))
 
     assert ["VirtualService"] == [step.ref.kind for step in make_plan(UID, rendered(), frozenset(), world)]
+
+
+def envoy_filter() -> dict[str, Any]:
+    """Return an EnvoyFilter of the policy, in the gateways' namespace."""
+    return generated(FULL, gateway_envoy_filter(FULL.key, "istio-system"), {"configPatches": []})
+
+
+def test_an_envoy_filter_comes_before_the_routes_and_goes_after_them() -> None:
+    """Its patches do nothing without the routes; neither way does it hold them up."""
+    wanted = [*rendered(), envoy_filter()]
+
+    first = make_plan(UID, wanted, frozenset(), world_with())
+    last = make_plan(UID, [], frozenset(), world_with(*wanted))
+
+    assert [("EnvoyFilter", "istio-system", False), ("VirtualService", "", True)] == [
+        (step.ref.kind, step.ref.namespace, step.required) for step in first[-2:]
+    ]
+    assert ["VirtualService", "EnvoyFilter"] == [step.ref.kind for step in last[:2]]
+    assert () == make_plan(UID, wanted, frozenset(), world_with(*wanted))
+
+
+@pytest.mark.parametrize(
+    ("child", "drift"),
+    [
+        pytest.param({"namespace": "istio-system"}, True, id="there"),
+        pytest.param({"namespace": "edge"}, False, id="elsewhere"),
+        pytest.param({}, False, id="at-home"),
+        pytest.param({"kind": "Gateway"}, False, id="a-kind-of-a-later-version"),
+    ],
+)
+def test_status_tells_where_an_object_was(child: dict[str, str], drift: bool) -> None:
+    """An object that is gone was deleted by someone only where the policy had it in that very namespace."""
+    known = {"kind": "EnvoyFilter", "name": "models.chat"} | child
+    world = dataclasses.replace(world_with(), status={"children": [known]})
+
+    steps = make_plan(UID, [envoy_filter()], frozenset(), world)
+
+    assert [drift] == [step.drift for step in steps if isinstance(step, Apply)]
 
 
 @pytest.mark.parametrize(

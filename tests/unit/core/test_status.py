@@ -12,6 +12,7 @@ from aigateway.api.problems import Problem, Rejection
 from aigateway.api.reasons import INVALID
 from aigateway.api.resolved import ConnectionPool, ResolvedPolicy, RetryCondition, Timeouts
 from aigateway.api.status import Status
+from aigateway.core.identity import gateway_envoy_filter, generated
 from aigateway.core.observation import ChildKind, Contest, Observation
 from aigateway.core.outcome import Apply, Failed, Outcome, Report, StepFailure, StepResult, Taken
 from aigateway.core.reconcile import reconcile
@@ -111,6 +112,49 @@ def test_failed_write_is_told_and_the_old_weights_with_it(failure: StepFailure, 
     assert "v1=80,v2=20" == failed.status["weights"]
     assert [80, 20] == [entry["weight"] for entry in failed.status["backends"]]
     assert [("Warning", reason)] == [(event.type, event.reason.name) for event in failed.events]
+
+
+def test_a_refused_envoy_filter_is_told_and_the_routes_are_in_effect() -> None:
+    """Programmed says what the server said; weights are those of the policy, and no scaling is to blame."""
+    of = policy()
+    outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
+    ref = gateway_envoy_filter(of.key, "istio-system")
+    step = Apply(ref, generated(of, ref, {}), exists=False, required=False)
+    results = (StepResult(step, Failed("webhook says no")), *done(outcome))
+
+    told = report(3, dataclasses.replace(outcome, plan=(step, *outcome.plan)), results, observed(of), NOW).status
+
+    assert ("False", "ApplyFailed") == conditions(told)["Programmed"] == conditions(told)["Ready"]
+    assert ("True", "NotRequested") == conditions(told)["ScalingReady"]
+    assert "EnvoyFilter istio-system/models.chat: webhook says no" in str(told["conditions"])
+    assert "v1=80,v2=20" == told["weights"]
+    assert [{"kind": "VirtualService", "name": "chat-gateway"}] == told["children"]
+
+
+def test_what_holds_others_up_is_told_first() -> None:
+    """A refused EnvoyFilter does not hide why the routes are not there."""
+    of = policy()
+    outcome = reconcile(of, observed(of), ADMINISTRATOR, NOW)
+    ref = gateway_envoy_filter(of.key, "istio-system")
+    step = Apply(ref, generated(of, ref, {}), exists=False, required=False)
+    results = (StepResult(step, Failed("one")), StepResult(outcome.plan[0], Failed("two")))
+
+    told = report(3, dataclasses.replace(outcome, plan=(step, *outcome.plan)), results, observed(of), NOW).status
+
+    assert "VirtualService chat-gateway: two" in str(told["conditions"])
+
+
+def test_children_in_other_namespaces_are_told_with_theirs() -> None:
+    """Status says where to look, and a policy that gives way forgets exactly what is gone."""
+    of = policy()
+    ref = gateway_envoy_filter(of.key, "istio-system")
+    world = observed(of, children=dict([as_child(generated(of, ref, {}))]))
+    outcome = dataclasses.replace(reconcile(of, world, ADMINISTRATOR, NOW), plan=())
+
+    told = report(3, outcome, (), world, NOW).status
+
+    assert [{"kind": "EnvoyFilter", "name": "models.chat", "namespace": "istio-system"}] == told["children"]
+    assert told["children"] == json.loads(Status.model_validate_json(json.dumps(told)).model_dump_json())["children"]
 
 
 def test_rejected_generation_keeps_what_is_in_effect() -> None:
