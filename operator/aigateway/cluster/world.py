@@ -20,6 +20,7 @@ from aigateway.cluster.index import PolicyIndex
 from aigateway.cluster.parse import SliceState
 from aigateway.cluster.store import Entry, Store
 from aigateway.core.claims import Claim
+from aigateway.core.decide.connections import configures_connections
 from aigateway.core.foreign import claims_of_virtual_service, rule_covers
 from aigateway.core.identity import controller_of, owner_of, policy_of
 from aigateway.core.observation import (
@@ -176,7 +177,7 @@ class World:
 
         Proxies look in their own namespace, in the Service's and in the root namespace.
         """
-        if isinstance(policy, Rejection) or policy.connection_pool is None:
+        if isinstance(policy, Rejection) or not configures_connections(policy):
             return {}
         places = {key.namespace, self._administrator.root_namespace}
         places |= set(self._administrator.gateway_namespaces)
@@ -320,7 +321,7 @@ class World:
             return
         for policy in self.policies:
             resolved = self.index.resolved(PolicyKey(policy.namespace, policy.name))
-            if isinstance(resolved, ResolvedPolicy) and resolved.connection_pool is not None:
+            if isinstance(resolved, ResolvedPolicy) and configures_connections(resolved):
                 self._wake(resolved.key)
 
     def _child_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
