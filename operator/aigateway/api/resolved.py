@@ -327,3 +327,9 @@ class ResolvedPolicy:
     rate_limits: tuple[RateLimit, ...] = ()
     error_format: ErrorFormat | None = None
     access_log: AccessLog = AccessLog.NONE
+
+    @property
+    def configures_connections(self) -> bool:
+        """Whether the policy asks for anything that Istio keeps in a DestinationRule."""
+        blocks = (self.connection_pool, self.circuit_breaker, self.load_balancing, self.retries.budget)
+        return any(block is not None for block in blocks)

@@ -20,7 +20,6 @@ from aigateway.cluster.index import PolicyIndex
 from aigateway.cluster.parse import SliceState
 from aigateway.cluster.store import Entry, Store
 from aigateway.core.claims import Claim
-from aigateway.core.decide.connections import configures_connections
 from aigateway.core.foreign import claims_of_virtual_service, rule_covers
 from aigateway.core.identity import controller_of, owner_of, policy_of
 from aigateway.core.observation import (
@@ -177,7 +176,7 @@ class World:
 
         Proxies look in their own namespace, in the Service's and in the root namespace.
         """
-        if isinstance(policy, Rejection) or not configures_connections(policy):
+        if isinstance(policy, Rejection) or not policy.configures_connections:
             return {}
         places = {key.namespace, self._administrator.root_namespace}
         places |= set(self._administrator.gateway_namespaces)
@@ -321,7 +320,7 @@ class World:
             return
         for policy in self.policies:
             resolved = self.index.resolved(PolicyKey(policy.namespace, policy.name))
-            if isinstance(resolved, ResolvedPolicy) and configures_connections(resolved):
+            if isinstance(resolved, ResolvedPolicy) and resolved.configures_connections:
                 self._wake(resolved.key)
 
     def _child_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:

@@ -83,7 +83,7 @@ def claims_of(policy: ResolvedPolicy) -> frozenset[Claim]:
     if policy.service is not None:
         found.add(mesh_claim(namespace, policy.service.name))
     for backend in policy.backends:
-        if policy.connection_pool is not None:
+        if policy.configures_connections:
             found.add(Claim(f"connections to Service {namespace}/{backend.service}", routed=False))
         if backend.autoscaling is not None:
             found.add(Claim(f"replicas of {backend.workload.kind} {namespace}/{backend.workload.name}", routed=False))

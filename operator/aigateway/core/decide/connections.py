@@ -22,15 +22,9 @@ class Connections:
     problems: tuple[Because, ...]
 
 
-def configures_connections(policy: ResolvedPolicy) -> bool:
-    """Return whether a policy asks for anything that a DestinationRule holds."""
-    blocks = (policy.connection_pool, policy.circuit_breaker, policy.load_balancing, policy.retries.budget)
-    return any(block is not None for block in blocks)
-
-
 def decide_connections(policy: ResolvedPolicy, observation: Observation) -> Connections:
     """Return the backends whose connections are configured by the policy."""
-    if not configures_connections(policy):
+    if not policy.configures_connections:
         return Connections((), ())
     taken = observation.foreign_rules
     return Connections(
