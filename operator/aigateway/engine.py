@@ -19,10 +19,11 @@ from aigateway.api.reasons import DEEDS
 from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.client import ApiError
 from aigateway.cluster.events import Recorder
+from aigateway.cluster.orphans import remove_orphans
 from aigateway.cluster.queue import WorkQueue
 from aigateway.cluster.store import Entry
 from aigateway.cluster.world import World
-from aigateway.cluster.writer import Conflict, Trouble, Writer, shown
+from aigateway.cluster.writer import Conflict, Writer, shown
 from aigateway.core.decide.contention import REPAIRS
 from aigateway.core.observation import ChildRef, Json, Observation
 from aigateway.core.outcome import Apply, Outcome, Step, StepResult, Taken
@@ -87,7 +88,7 @@ class Engine:
     async def reconcile(self, key: PolicyKey) -> Next:
         """Make one pass over a policy."""
         try:
-            trouble = await self._clear(key)
+            trouble = await remove_orphans(self._world, self._writer, key)
             policy = self._world.policy(key)
             if policy is not None:
                 coming = await self._pass(key, policy) if self._world.complete(key.namespace) else Next("waiting")
@@ -102,13 +103,6 @@ class Engine:
         except ApiError as error:
             log.warning("the status of policy %s was not written, it is tried again: %s", key, shown(str(error)))
             return Next("failed", at_least=error.retry_after or 0.0)
-
-    async def _clear(self, key: PolicyKey) -> Trouble | None:
-        """Delete what an earlier policy of this name has left in other namespaces; return the last trouble with it."""
-        troubles = [
-            await self._writer.remove_orphan(key, ref, child) for ref, child in self._world.orphans(key).items()
-        ]
-        return next((trouble for trouble in reversed(troubles) if trouble is not None), None)
 
     async def _pass(self, key: PolicyKey, policy: Entry[Json]) -> Next:
         resolved = self._world.index.resolved(key)

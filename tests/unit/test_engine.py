@@ -32,12 +32,12 @@ ADMINISTRATOR = Administrator(default_gateway="istio-system/ai-gateway")
 class Case:
     """An engine on a fake API server, with caches that the test fills by hand and a clock that it sets."""
 
-    def __init__(self, fake: FakeApiserver, client: Client) -> None:
+    def __init__(self, fake: FakeApiserver, client: Client, administrator: Administrator = ADMINISTRATOR) -> None:
         self.fake = fake
         self.now = 1_800_000_000.0
-        self.world = World(ADMINISTRATOR, lambda: self.now, lambda _: None)
+        self.world = World(administrator, lambda: self.now, lambda _: None)
         self.recorder = Recorder(client)
-        self.engine = Engine(self.world, Writer(client, self.world), self.recorder, ADMINISTRATOR, lambda: self.now)
+        self.engine = Engine(self.world, Writer(client, self.world), self.recorder, administrator, lambda: self.now)
         for kind in ChildKind:
             self.world.set_presence(kind, Presence.SYNCED)
         self.world.policies_are_synced()
@@ -57,7 +57,7 @@ class Case:
         self.world.workloads[WorkloadKind.DEPLOYMENT].put({"metadata": metadata, "spec": {}, "status": status})
 
     def policy(
-        self, *, connection_pool: bool = False, generation: int = 1, weights: tuple[int, int] = (80, 20)
+        self, *, connection_pool: bool = False, generation: int = 1, weights: Any = (80, 20), idle: str | None = None
     ) -> None:
         """Create or change the policy, on the server and in the cache."""
         backends = [
@@ -65,6 +65,8 @@ class Case:
             for number, weight in enumerate(weights, 1)
         ]
         spec: dict[str, Any] = {"hosts": ["a.example.com"], "backends": backends}
+        if idle is not None:
+            spec["timeouts"] = {"idle": idle}
         if connection_pool:
             spec["connectionPool"] = {"maxOpen": 50}
         old = self.world.policies.get("models", "llm")
@@ -104,12 +106,14 @@ class Case:
         return found["status"], found["reason"]
 
 
-def drive(scenario: Callable[[Case], Awaitable[None]], folder: Path) -> None:
+def drive(
+    scenario: Callable[[Case], Awaitable[None]], folder: Path, administrator: Administrator = ADMINISTRATOR
+) -> None:
     """Run a scenario."""
 
     async def main() -> None:
         async with asyncio.timeout(20), running(folder) as (fake, client):
-            await scenario(Case(fake, client))
+            await scenario(Case(fake, client, administrator))
 
     asyncio.run(main())
 

@@ -32,6 +32,9 @@ def test_the_defaults_are_valid() -> None:
         pytest.param({"namespaces": ("a/b",)}, "the name of a namespace", id="a path"),
         pytest.param({"default_gateway": "ai-gateway"}, "NAMESPACE/NAME", id="gateway without namespace"),
         pytest.param({"default_gateway": "a/b/c"}, "NAMESPACE/NAME", id="gateway with too much"),
+        pytest.param(
+            {"allow_envoy_filter": ("istio-system", "*")}, "--allow-envoy-filter is '\\*'", id="any namespace"
+        ),
         pytest.param({"cluster_domain": "cluster..local"}, "a DNS name", id="empty label"),
         pytest.param({"prometheus_address": "prometheus:9090"}, "http or https URL", id="no scheme"),
         pytest.param({"prometheus_address": "http://p:9090?query=x"}, "http or https URL", id="query"),
@@ -87,10 +90,12 @@ def test_what_decisions_may_know() -> None:
         prometheus_address="https://prometheus.monitoring:9090/prefix",
         scaling_window=120,
         scaling_polling=30,
+        allow_envoy_filter=("edge", "edge"),
     )
 
     scaling = ScalingDefaults("https://prometheus.monitoring:9090/prefix", 120, 30)
-    assert Administrator("istio-system/gw", "k8s.example", scaling) == settings.administrator
+    expected = Administrator("istio-system/gw", "k8s.example", scaling, envoy_filter_namespaces=("edge",))
+    assert expected == settings.administrator
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> tuple[int, str, Settings | None]:
@@ -120,6 +125,25 @@ def test_flags_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 == code
     expected = Settings(kubeconfig=Path("/some/where"), namespaces=("a", "b"), log_level="debug", scaling_window=120)
     assert expected == settings
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "expected"),
+    [
+        pytest.param(["--allow-envoy-filter=a", "--allow-envoy-filter=b"], {}, ("a", "b"), id="repeated"),
+        pytest.param(["--allow-envoy-filter=a,b"], {}, ("a", "b"), id="with a comma"),
+        pytest.param([], {"AIGATEWAY_ALLOW_ENVOY_FILTER": "a,b c"}, ("a", "b", "c"), id="variable"),
+        pytest.param([], {}, (), id="not allowed"),
+    ],
+)
+def test_where_envoy_filters_are_allowed(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], environment: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    """Namespaces come one a flag or several in one; nothing is allowed unless somebody says so."""
+    settings = invoke(monkeypatch, *words, **environment)[2]
+
+    assert settings is not None
+    assert expected == settings.allow_envoy_filter
 
 
 def test_no_flag_at_all_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ def names(resource: Resource, namespace: str | None = None, selector: str = "") 
         pytest.param(SERVICES, "elsewhere", "", ["b"], id="one-namespace"),
         pytest.param(ENDPOINT_SLICES, None, "kubernetes.io/service-name=a", ["a-x"], id="selected"),
         pytest.param(ENDPOINT_SLICES, None, "kubernetes.io/service-name=b", [], id="not-selected"),
+        pytest.param(ENDPOINT_SLICES, None, "kubernetes.io/service-name", ["a-x"], id="with-a-label"),
+        pytest.param(SERVICES, None, "kubernetes.io/service-name", [], id="without-it"),
         pytest.param(VIRTUAL_SERVICES, "models", "", ["old"], id="another-version-of-the-group"),
     ],
 )

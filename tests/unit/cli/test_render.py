@@ -81,3 +81,16 @@ def test_useless_file_is_an_error(text: str, said: str, tmp_path: Path) -> None:
 
     assert 1 == result.exit_code
     assert said in result.stderr
+
+
+def test_envoy_filters_are_printed_where_they_are_allowed() -> None:
+    """By default none are; with the operator's own flag, those for each namespace of gateways."""
+    spec = {**POLICY["spec"], "timeouts": {"idle": "1m"}}
+    asking = {**POLICY, "spec": spec}
+
+    def places(*args: str) -> list[str]:
+        bodies = yaml.safe_load_all(run(asking, args=args).stdout)
+        return [body["metadata"]["namespace"] for body in bodies if body["kind"] == "EnvoyFilter"]
+
+    assert [] == places()
+    assert ["istio-system", "edge"] == places("--allow-envoy-filter", "istio-system", "--allow-envoy-filter", "edge")

@@ -39,7 +39,8 @@ def look(
                 metadata = raw["metadata"]
                 fake.put(RESOURCES[raw["kind"]], metadata["name"], metadata["namespace"], **raw)
             prepare(fake)
-            snapshot = await take(client, ADMINISTRATOR, **({"namespaces": ["models"]} | arguments))
+            chosen: dict[str, Any] = {"administrator": ADMINISTRATOR, "namespaces": ["models"]} | arguments
+            snapshot = await take(client, **chosen)
             for name in ("chat-v1", "chat-v2"):
                 await snapshot.child("models", ChildRef(ChildKind.SCALED_OBJECT, name))
             return snapshot, fake
@@ -183,3 +184,54 @@ def observation(snapshot: Snapshot) -> Observation:
     entry = snapshot.world.policy(KEY)
     assert entry is not None
     return snapshot.world.observe(KEY, snapshot.world.index.resolved(KEY), entry.value.get("status") or {})
+
+
+EDGE = Administrator(envoy_filter_namespaces=("edge",))
+ENVOY_FILTERS = CHILDREN[ChildKind.ENVOY_FILTER]
+
+
+def away() -> dict[str, Any]:
+    """Return the policy's EnvoyFilter in the gateways' namespace."""
+    said = {"policy": "chat", "policy-namespace": "models", "policy-uid": UID}
+    metadata = {
+        "name": "models.chat",
+        "namespace": "edge",
+        "labels": {f"aigateway.dev/{key}": value for key, value in said.items()},
+    }
+    return {"kind": "EnvoyFilter", "metadata": metadata, "spec": {}}
+
+
+def test_envoy_filters_are_looked_at_where_they_are_allowed(tmp_path: Path) -> None:
+    """The policy's own in the gateways' namespace is seen, and the gateway filter that is not there is missed."""
+    snapshot, _ = look(tmp_path, stored(policy()), away(), administrator=EDGE)
+
+    ref = ChildRef(ChildKind.ENVOY_FILTER, "models.chat", "edge")
+    assert {ref: UID} == {ref: child.owner for ref, child in observation(snapshot).children.items()}
+    assert {Feature.GATEWAY_FILTER} == observation(snapshot).lacking
+    assert away()["spec"] == (asyncio.run(snapshot.child("models", ref)) or {}).get("spec")
+
+
+def test_envoy_filters_that_are_not_allowed_are_not_asked_about(tmp_path: Path) -> None:
+    """Whoever looks may have no right to them."""
+    _, fake = look(tmp_path, stored(policy()), away())
+
+    assert [] == [path for _, path in fake.requests if "v1alpha3" in path or "envoyfilters" in path]
+
+
+def test_gateways_that_may_not_be_looked_at(tmp_path: Path) -> None:
+    """Who has no business in the gateways' namespace gets an answer, with a note."""
+    refused = (f"GET {ENVOY_FILTERS.path('edge')}", refusal(403, "Forbidden"))
+
+    snapshot, _ = look(tmp_path, stored(policy()), administrator=EDGE, prepare=lambda fake: fake.faults.append(refused))
+
+    assert ["envoyfilters.networking.istio.io of namespace edge may not be listed"] == [
+        text.partition(";")[0] for text in snapshot.unseen
+    ]
+
+
+def test_gateways_of_which_nothing_is_heard(tmp_path: Path) -> None:
+    """Any other refusal ends the look: what must be known is not."""
+    refused = (f"GET {ENVOY_FILTERS.path('edge')}", refusal(500, "Broken"))
+
+    with pytest.raises(ApiError):
+        look(tmp_path, stored(policy()), administrator=EDGE, prepare=lambda fake: fake.faults.append(refused))

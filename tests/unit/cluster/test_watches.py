@@ -18,6 +18,7 @@ from tests.unit.cluster.apiserver import FakeApiserver, refusal, running, until
 
 Scenario = Callable[[FakeApiserver, World, Watches], Awaitable[None]]
 VIRTUAL_SERVICES = CHILDREN[ChildKind.VIRTUAL_SERVICE]
+ENVOY_FILTERS = CHILDREN[ChildKind.ENVOY_FILTER]
 
 
 @pytest.fixture(autouse=True)
@@ -26,18 +27,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", (0.01, 0.02))
 
 
-def watch(scenario: Scenario, folder: Path, namespaces: tuple[str, ...] = ()) -> None:
+def watch(
+    scenario: Scenario, folder: Path, namespaces: tuple[str, ...] = (), envoy_filters: tuple[str, ...] = ()
+) -> None:
     """Run a scenario while the watches run on a fake server that has Istio and no KEDA."""
 
     async def main() -> None:
         async with asyncio.timeout(20), running(folder) as (fake, client):
-            fake.served |= {"virtualservices", "destinationrules"}
+            fake.served |= {"virtualservices", "destinationrules", "envoyfilters"}
 
             def namespace_changed(namespace: str, held: bool) -> None:
                 watches.namespace_changed(namespace, held)
 
-            world = World(Administrator(), lambda: 0.0, lambda _: None, namespace_changed)
-            watches = Watches(client, world, namespaces)
+            administrator = Administrator(envoy_filter_namespaces=envoy_filters)
+            world = World(administrator, lambda: 0.0, lambda _: None, namespace_changed)
+            watches = Watches(client, world, namespaces, envoy_filters)
             task = asyncio.create_task(watches.run())
             try:
                 await scenario(fake, world, watches)
@@ -160,3 +164,55 @@ def test_a_fixed_set_of_namespaces(tmp_path: Path) -> None:
         assert 0 == fake.count(f"GET {VIRTUAL_SERVICES.path()}")
 
     watch(scenario, tmp_path, ("models", "more"))
+
+
+def asked_about(fake: FakeApiserver) -> set[str]:
+    """Return the paths of all requests that have to do with EnvoyFilters."""
+    return {path for _, path in fake.requests if ENVOY_FILTERS.group_path in path or "envoyfilters" in path}
+
+
+def test_nothing_is_asked_about_envoy_filters_unless_they_are_allowed(tmp_path: Path) -> None:
+    """Without leave the operator has no right to them, so it does not even ask whether the cluster knows them."""
+
+    async def scenario(fake: FakeApiserver, world: World, watches: Watches) -> None:
+        await until(lambda: known(world))
+        assert Presence.ABSENT is world.presence[ChildKind.ENVOY_FILTER]
+        await until(lambda: fake.count(f"GET {CHILDREN[ChildKind.SCALED_OBJECT].group_path}") > 2)
+        assert set() == asked_about(fake)
+        assert [] == watches.stale()
+
+    watch(scenario, tmp_path)
+
+
+def test_envoy_filters_are_watched_across_the_cluster(tmp_path: Path) -> None:
+    """Where policies of all namespaces are looked at, so are EnvoyFilters: one list, one watch."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        await until(lambda: known(world))
+        assert Presence.SYNCED is world.presence[ChildKind.ENVOY_FILTER]
+        assert ENVOY_FILTERS.path() in asked_about(fake)
+
+    watch(scenario, tmp_path, envoy_filters=("edge",))
+
+
+def test_envoy_filters_are_watched_where_the_gateways_are(tmp_path: Path) -> None:
+    """With namespaces given, those of the gateways come to them for EnvoyFilters, and for nothing else."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        await until(lambda: known(world))
+        for namespace in ("edge", "models"):
+            assert 1 == fake.count(f"GET {ENVOY_FILTERS.path(namespace)}")
+        assert 0 == fake.count(f"GET {ENVOY_FILTERS.path()}")
+        assert 0 == fake.count(f"GET {VIRTUAL_SERVICES.path('edge')}")
+
+    watch(scenario, tmp_path, ("models",), ("edge", "models"))
+
+
+def test_a_missing_gateway_filter_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has allowed EnvoyFilters and installed nothing reads so in the log."""
+
+    async def scenario(_: FakeApiserver, world: World, __: Watches) -> None:
+        await until(lambda: known(world))
+        assert "the gateway filter of this version is not in edge;" in caplog.text
+
+    watch(scenario, tmp_path, envoy_filters=("edge",))

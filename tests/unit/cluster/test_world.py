@@ -29,17 +29,18 @@ ADMINISTRATOR = Administrator(default_gateway="istio-system/ai-gateway")
 class Case:
     """A world fed by hand; ``woken`` are the keys told since the last look, ``namespaces`` what to watch."""
 
-    def __init__(self) -> None:
+    def __init__(self, administrator: Administrator = ADMINISTRATOR, watched: tuple[str, ...] = ()) -> None:
         self.version = 0
         self._woken: set[PolicyKey] = set()
         self.namespaces: list[tuple[str, bool]] = []
         self.renewed: list[str] = []
         self.world = World(
-            ADMINISTRATOR,
+            administrator,
             lambda: 1000.0,
             self._woken.add,
             lambda namespace, held: self.namespaces.append((namespace, held)),
             lambda key: self.renewed.append(str(key)),
+            watched,
         )
 
     def raw(self, name: str, namespace: str = "models", **body: Any) -> dict[str, Any]:
@@ -65,6 +66,18 @@ class Case:
             "ownerReferences": [{"uid": "other"}, {"uid": owner, "controller": True, "kind": "AIGatewayPolicy"}],
         } | metadata
         self.world.children[ChildKind.VIRTUAL_SERVICE].put(self.raw(name, metadata=whole))
+
+    def away(self, policy: str = "llm", namespace: str = "models", owner: str = "uid-llm") -> dict[str, Any]:
+        """Create or change the EnvoyFilter of a policy in another namespace; return it."""
+        labels = {"policy": policy, "policy-namespace": namespace, "policy-uid": owner, "part": "policy"}
+        metadata = {"labels": {f"aigateway.dev/{key}": value for key, value in labels.items()}}
+        raw = self.raw(f"{namespace}.{policy}", "edge", metadata=metadata)
+        self.world.children[ChildKind.ENVOY_FILTER].put(raw)
+        return raw
+
+    def orphans(self, key: PolicyKey = LLM) -> list[str]:
+        """Return what an earlier policy of a name has left."""
+        return [str(ref) for ref in self.world.orphans(key)]
 
     def woken(self) -> set[str]:
         """Return and forget who was woken."""

@@ -14,7 +14,7 @@ from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.resources import CHILDREN, POLICIES
 from aigateway.cluster.world import World
 from aigateway.cluster.writer import Conflict, Writer, shown
-from aigateway.core.observation import ChildKind, ChildRef
+from aigateway.core.observation import ChildKind, ChildRef, ChildState
 from aigateway.core.outcome import Apply, Delete, Failed, Taken
 from tests.unit.cluster.apiserver import FakeApiserver, refusal, running
 
@@ -23,6 +23,8 @@ UID = "uid-of-llm"
 REF = ChildRef(ChildKind.VIRTUAL_SERVICE, "llm-gateway")
 RESOURCE = CHILDREN[REF.kind]
 OURS = {"ownerReferences": [{"uid": UID, "controller": True, "kind": "AIGatewayPolicy", "name": "llm"}]}
+AWAY = ChildRef(ChildKind.ENVOY_FILTER, "models.llm", "edge")
+FILTERS = CHILDREN[AWAY.kind]
 Scenario = Callable[[FakeApiserver, World, Writer], Awaitable[None]]
 
 
@@ -275,3 +277,112 @@ def test_status_is_written_onto_the_state_that_was_looked_at(tmp_path: Path) -> 
 def test_texts_of_others(text: str, expected: str) -> None:
     """A text of someone else's can neither forge log lines nor flood the status."""
     assert expected == shown(text)
+
+
+def labels(uid: str = UID) -> dict[str, Any]:
+    """Return the metadata of an object in another namespace that belongs to the policy."""
+    said = {"policy": "llm", "policy-namespace": "models", "policy-uid": uid}
+    return {"labels": {f"aigateway.dev/{key}": value for key, value in said.items()}}
+
+
+def away(uid: str = UID, *, exists: bool) -> Apply:
+    """Return the write of an EnvoyFilter in another namespace."""
+    metadata = {"name": AWAY.name, "namespace": "edge", **labels(uid)}
+    body = {"apiVersion": FILTERS.api_version, "kind": FILTERS.kind, "metadata": metadata, "spec": {}}
+    return Apply(AWAY, body, exists=exists, required=False)
+
+
+def test_a_child_in_another_namespace(tmp_path: Path) -> None:
+    """It is read, written, written again without a read, and deleted, where it is."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        assert await writer.take(KEY, UID, away(exists=False)) is None
+        assert await writer.take(KEY, UID, away(exists=True)) is None
+        entry = world.children[AWAY.kind].get("edge", AWAY.name)
+        assert entry is not None
+        assert await writer.take(KEY, UID, Delete(AWAY, entry.uid, str(entry.resource_version), required=False)) is None
+        assert ["GET", "PATCH", "PATCH", "DELETE"] == [method for method, _ in fake.requests]
+        assert {FILTERS.path("edge", AWAY.name)} == {path for _, path in fake.requests}
+        assert world.children[AWAY.kind].get("edge", AWAY.name) is None
+
+    write(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "failure"),
+    [
+        pytest.param(labels("uid-of-an-earlier-one"), Failed, id="an earlier policy's"),
+        pytest.param({}, Taken, id="somebody else's"),
+    ],
+)
+def test_what_has_the_name_in_another_namespace_is_left_alone(
+    tmp_path: Path, metadata: dict[str, Any], failure: type
+) -> None:
+    """What an earlier policy has left is removed first; what somebody else wrote stays."""
+
+    async def scenario(fake: FakeApiserver, _: World, writer: Writer) -> None:
+        fake.put(FILTERS, AWAY.name, "edge", kind=FILTERS.kind, metadata=metadata)
+        trouble = await writer.take(KEY, UID, away(exists=False))
+        assert trouble is not None
+        assert isinstance(trouble.failure, failure)
+
+    write(scenario, tmp_path)
+
+
+def orphan(fake: FakeApiserver, world: World) -> ChildState:
+    """Put an EnvoyFilter of the policy where the cache knows it, and return it."""
+    raw = fake.put(FILTERS, AWAY.name, "edge", metadata=labels())
+    world.children[AWAY.kind].put(raw)
+    return ChildState(raw["metadata"]["uid"], raw["metadata"]["resourceVersion"], UID, raw)
+
+
+@pytest.mark.parametrize(
+    ("there", "methods"),
+    [
+        pytest.param(None, ["GET", "DELETE"], id="gone"),
+        pytest.param("another", ["GET", "DELETE"], id="another of that name"),
+        pytest.param(UID, ["GET"], id="there after all"),
+    ],
+)
+def test_what_a_policy_has_left(tmp_path: Path, there: str | None, methods: list[str]) -> None:
+    """Before it is deleted, the API server is asked for the policy: the cache may lag behind."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        left = orphan(fake, world)
+        if there is not None:
+            fake.put(POLICIES, "llm", metadata={"uid": there})
+        fake.requests.clear()
+        assert await writer.remove_orphan(KEY, AWAY, left) is None
+        assert methods == [method for method, _ in fake.requests]
+        gone = world.children[AWAY.kind].get("edge", AWAY.name) is None
+        assert gone == (there != UID)
+        assert (world.policy(KEY) is not None) == (there == UID)
+
+    write(scenario, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_what_a_policy_has_left_stays_while_the_server_refuses(tmp_path: Path, method: str) -> None:
+    """Nothing is deleted on an answer that did not come, and it is tried again when the server says."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        left = orphan(fake, world)
+        fake.faults.append((method, refusal(503, "No", **{"Retry-After": "4"})))
+        trouble = await writer.remove_orphan(KEY, AWAY, left)
+        assert trouble is not None
+        assert 4.0 == trouble.retry_after
+        assert world.children[AWAY.kind].get("edge", AWAY.name) is not None
+
+    write(scenario, tmp_path)
+
+
+def test_what_a_policy_has_left_and_somebody_has_changed(tmp_path: Path) -> None:
+    """In another state than was seen it is looked at again."""
+
+    async def scenario(fake: FakeApiserver, world: World, writer: Writer) -> None:
+        left = orphan(fake, world)
+        fake.put(FILTERS, AWAY.name, "edge", metadata=labels("another"))
+        with pytest.raises(Conflict):
+            await writer.remove_orphan(KEY, AWAY, left)
+
+    write(scenario, tmp_path)
