@@ -70,6 +70,7 @@ class GatewayError:
     """A response that the gateway itself makes.
 
     ``flags`` are Envoy's response flags that mean it, any one of them; empty: it is made by a filter of ours.
+    ``status`` 0: nobody is there to get it, it stands in logs alone.
     ``retryable`` tells a client whether it may send the request again whatever its method: nothing was executed.
     """
 
@@ -109,6 +110,10 @@ GATEWAY_ERRORS: tuple[GatewayError, ...] = (
     GatewayError(
         "stream_idle_timeout", 504, ("SI",), Severity.SERVER, retryable=False,
         message="nothing was sent in either direction for too long",
+    ),
+    GatewayError(
+        "client_disconnected", 0, ("DC",), Severity.CLIENT, retryable=False,
+        message="the client went away before it had the whole answer",
     ),
     GatewayError(
         "upstream_reset", 503, ("UC", "UR", "LR", "UPE"), Severity.SERVER, retryable=False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aigateway.api import reasons
+from aigateway.api.classification import ANSWERS, GATEWAY_ERRORS, OTHER_GATEWAY_ERROR
 from aigateway.api.crd import root_schema
 from aigateway.api.model import LIST_KEYS, LIST_TYPE, VALIDATIONS
 from aigateway.api.reasons import Reason
@@ -15,6 +16,8 @@ from aigateway.api.schema import Schema
 from aigateway.api.v1alpha1 import API_VERSION, KIND
 
 _FIELD_HEAD = "| Field | Type | Allowed | Meaning |\n|---|---|---|---|\n"
+_ANSWER_HEAD = "| Status | Type | Severity | Retried | Meaning |\n|---|---|---|---|---|\n"
+_MADE_HEAD = "| Type | Status | Flags | Severity | May be repeated | Message |\n|---|---|---|---|---|---|\n"
 _REASON_HEAD = "| Reason | Meaning | What to do |\n|---|---|---|\n"
 
 
@@ -40,6 +43,28 @@ def reasons_page() -> str:
         "# Reasons\n\nEvery reason that conditions, backends in status, and events can have. "
         "Alerts and scripts may match on them: they are added or deprecated, never renamed.\n\n"
         f"{_REASON_HEAD}{''.join(rows)}"
+    )
+
+
+def failures_page() -> str:
+    """Return the page with every failure by its name: answers of backends, and what the gateway makes, in Markdown."""
+    answers = (
+        f"| {answer.status} | `{answer.type}` | {answer.severity} | {answer.retry} | {answer.meaning} |\n"
+        for answer in ANSWERS
+    )
+    made = (
+        f"| `{error.type}` | {error.status or '-'} | {', '.join(error.flags)} | {error.severity} "
+        f"| {'yes' if error.retryable else 'no'} | {error.message} |\n"
+        for error in (*GATEWAY_ERRORS, OTHER_GATEWAY_ERROR)
+    )
+    return (
+        "# Failures\n\nOne table decides what a failure is called, whose fault it is and whether it is tried again.\n\n"
+        '## Answers of backends\n\nTheir bodies are never touched. "By choice": retried where `retries.statusCodes` '
+        "names them, for idempotent requests. Other answers from 400 on are `client_error` or `server_error` and never "
+        f"retried.\n\n{_ANSWER_HEAD}{''.join(answers)}\n"
+        '## Responses of the gateway\n\n"May be repeated" is `retryable` in the body: nothing was executed, so that a '
+        "client may send the request again whatever its method. The flags are Envoy's.\n\n"
+        f"{_MADE_HEAD}{''.join(made)}"
     )
 
 

@@ -40,7 +40,7 @@ _MANAGER = "envoy.filters.network.http_connection_manager"
 _ROUTER = "envoy.filters.http.router"
 
 FLAG_BITS: Mapping[str, int] = {
-    "LR": 1 << 3, "RL": 1 << 11, "SI": 1 << 16, "UC": 1 << 6, "UF": 1 << 5,
+    "DC": 1 << 14, "LR": 1 << 3, "RL": 1 << 11, "SI": 1 << 16, "UC": 1 << 6, "UF": 1 << 5,
     "UH": 1 << 1, "UO": 1 << 7, "UPE": 1 << 23, "UR": 1 << 4, "UT": 1 << 2,
 }  # fmt: skip
 """Envoy's response flags as CEL has them, in the bits of the number ``response.flags``."""
@@ -167,7 +167,7 @@ def _mappers() -> Iterator[Body]:
         ours = _cel(f"{_OURS} && {_REFUSAL} == '{error.type}'")
         yield _mapper(ours, _error(error) | {"field": f"%DYNAMIC_METADATA({DEADLINE_FILTER}:field)%"})
     for error in GATEWAY_ERRORS:
-        if error.flags:
+        if error.flags and error.status:
             yield _mapper(_all(_cel(_OURS), _made_as(error)), _error(error))
     refused = {
         "type": f"%CEL({_type_by_status(a.status for a in ANSWERS if a.severity is Severity.CLIENT)})%",
