@@ -100,6 +100,7 @@ def _clear(cluster: Cluster) -> None:
     cluster.kubectl("delete", "secrets", "-n", NAMESPACE, "-l", "owner=helm", *quietly)
     cluster.kubectl("delete", "leases", "-n", NAMESPACE, "--all", *quietly)
     cluster.kubectl("delete", "crd,clusterroles,clusterrolebindings", "-l", MINE, *quietly)
+    cluster.kubectl("delete", "envoyfilters", "-A", "-l", MINE, *quietly, check=False)  # where there is Istio
     for name in cluster.kubectl("get", "roles,rolebindings", "-A", "-l", MINE, "-o", _PLACES).stdout.split():
         kind, namespace, one = name.split("/")
         cluster.kubectl("delete", kind, one, "-n", namespace, *quietly)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.chart.conftest import RELEASE, Helm, Installed
+from tests.integration.chart.conftest import RELEASE, VALUES, Helm, Installed
 from tests.integration.data_plane.test_routing import assert_share
 from tests.integration.operator_process import NAMESPACE, Audit
 from tests.integration.test_operator import policy, wait_ready
@@ -25,16 +25,17 @@ Deploy = Callable[..., Model]
 Right = tuple[str, str]
 """A verb and a resource, as ``("patch", "aigatewaypolicies/status")``."""
 
+GATEWAYS = "istio-system"
 NEVER_LOGGED: dict[Right, str] = {
     ("create", kind): "a server-side apply of an object that is not there needs it, and is logged as patch"
-    for kind in ("virtualservices", "destinationrules", "scaledobjects")
+    for kind in ("virtualservices", "destinationrules", "scaledobjects", "envoyfilters")
 }
 """What is granted and stands in no audit log, each with its reason; another test shows that it is needed."""
 
 
-def granted(helm: Helm) -> set[Right]:
+def granted(helm: Helm, values: Manifest) -> set[Right]:
     """Return every right in the roles of the chart that are bound to the operator."""
-    documents = helm.render({})
+    documents = helm.render(values)
     bound = {item["roleRef"]["name"] for item in documents if item["kind"] in ("RoleBinding", "ClusterRoleBinding")}
     roles = [
         item for item in documents if item["kind"] in ("Role", "ClusterRole") and item["metadata"]["name"] in bound
@@ -62,8 +63,23 @@ def whole_life(cluster: Cluster, namespace: str) -> None:
     gone = ("DestinationRule", "ScaledObject")
     eventually(lambda: not [item for kind in gone for item in cluster.items(kind, namespace)], "they are gone")
     eventually(lambda: not cluster.find("VirtualService", "llm-mesh", namespace), "the in-mesh route is gone")
+    cluster.patch("AIGatewayPolicy", "llm", namespace, {"spec": {"errorFormat": "Text"}})
+    wait_ready(cluster, namespace)
+    eventually(lambda: not filters(cluster, namespace), "the EnvoyFilter is gone, where there was one")
 
 
+def filters(cluster: Cluster, namespace: str) -> list[Manifest]:
+    """Return what policies of a namespace have where the gateways run."""
+    return cluster.items("EnvoyFilter", GATEWAYS, f"aigateway.dev/policy-namespace={namespace}")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, id="defaults"),
+        pytest.param({"envoyFilter": {"namespaces": [GATEWAYS]}}, id="envoy-filters-allowed"),
+    ],
+)
 def test_the_operator_does_its_job_with_exactly_the_rights_of_the_chart(
     stack: Stack,
     helm: Helm,
@@ -73,10 +89,11 @@ def test_the_operator_does_its_job_with_exactly_the_rights_of_the_chart(
     namespace: str,
     model: Deploy,
     gateway: Traffic,
+    more: Manifest,
 ) -> None:
     """Under the chart's own account traffic is split as written, no request is denied, no right is unused."""
     audit = Audit.begin(stack.audit_log)
-    pod = installed()
+    pod = installed(VALUES | more)
     model("llm-v1")
     v2 = model("llm-v2")
     model("llm")
@@ -86,6 +103,7 @@ def test_the_operator_does_its_job_with_exactly_the_rights_of_the_chart(
     eventually(lambda: gateway.get(host).status == 200, "the host is served")
 
     answers = gateway.send(host, 2000)
+    assert bool(more) == bool(filters(cluster, namespace))
     whole_life(cluster, namespace)
     # A watch is logged when it ends, and the lead is handed over at the end: the process has to end first.
     cluster.patch("Deployment", RELEASE, NAMESPACE, {"spec": {"replicas": 0}})
@@ -96,7 +114,8 @@ def test_the_operator_does_its_job_with_exactly_the_rights_of_the_chart(
     assert_share(20, answers.count(v2.addresses()), 2000)
     assert [] == [request for request in requests if request.code in (401, 403)]
     used = {(request.verb, request.resource) for request in requests if request.resource}
-    assert granted(helm) == used | set(NEVER_LOGGED)
+    rights = granted(helm, more)
+    assert rights == used | (set(NEVER_LOGGED) & rights)
     assert set() == used & set(NEVER_LOGGED)
 
 
