@@ -6,23 +6,28 @@ Commands that look at policies use it, so that all of them fail in the same word
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TextIO, TypeVar
 
 import click
 
-from aigateway.api.reasons import NO_GATEWAY, PROMETHEUS_NOT_CONFIGURED
+from aigateway.api.reasons import ENVOY_FILTER_NOT_ALLOWED, NO_GATEWAY, PROMETHEUS_NOT_CONFIGURED
 from aigateway.cli.manifests import read_objects
 from aigateway.cli.recorded import RecordedObjects
 from aigateway.cluster.client import ApiError, Client
 from aigateway.cluster.connection import AccessError, current_namespace
 from aigateway.cluster.snapshot import Api
+from aigateway.core.observation import Json
 from aigateway.settings import Settings, SettingsError
 
 T = TypeVar("T")
 
-_NEEDED = {str(NO_GATEWAY): "default-gateway", str(PROMETHEUS_NOT_CONFIGURED): "prometheus-address"}
+_NEEDED = {
+    str(NO_GATEWAY): "default-gateway",
+    str(PROMETHEUS_NOT_CONFIGURED): "prometheus-address",
+    str(ENVOY_FILTER_NOT_ALLOWED): "allow-envoy-filter",
+}
 """Reasons that come from a setting of the operator that may simply not have been given to us."""
 
 
@@ -64,8 +69,14 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
         raise click.ClickException(str(error)) from error
 
 
+def reasons_in(statuses: Iterable[Json]) -> set[str]:
+    """Return the reasons of all conditions, and of all fields that have no effect."""
+    parts = ("conditions", "skipped")
+    return {item["reason"] for status in statuses for part in parts for item in status.get(part) or ()}
+
+
 def hint_at_settings(settings: Settings, reasons: set[str]) -> None:
     """Say on stderr where an answer may only be so because an option was left out."""
     for reason, name in _NEEDED.items():
-        if reason in reasons and getattr(settings, name.replace("-", "_")) is None:
+        if reason in reasons and not getattr(settings, name.replace("-", "_")):
             click.echo(f"note: --{name} was not given; it must be what the operator has, or this differs", err=True)

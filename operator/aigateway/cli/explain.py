@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import click
 
 from aigateway.api.resolved import PolicyKey
-from aigateway.cli.access import hint_at_settings, namespace_of, opened, run_to_end, settings_of
+from aigateway.cli.access import hint_at_settings, namespace_of, opened, reasons_in, run_to_end, settings_of
 from aigateway.cli.manifests import read_policies
 from aigateway.cli.options import (
     administrator_options,
@@ -59,4 +59,5 @@ def explain(
     prospects = run_to_end(look(opened(settings, observed, place), settings.administrator, policies, keys, time.time()))
     view = explain_view(prospects, settings.administrator)
     print_view(view, output, *renderables(view))
-    hint_at_settings(settings, {condition.reason for policy in view.policies for condition in policy.expected})
+    known = reasons_in((prospect.stored or {}).get("status") or {} for prospect in prospects)
+    hint_at_settings(settings, reasons_in(prospect.report.status for prospect in prospects) - known)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import click
 
-from aigateway.cli.access import hint_at_settings, namespace_of, opened, run_to_end, settings_of
+from aigateway.cli.access import hint_at_settings, namespace_of, opened, reasons_in, run_to_end, settings_of
 from aigateway.cli.manifests import read_policies
 from aigateway.cli.options import (
     administrator_options,
@@ -77,9 +77,7 @@ def plan(
     view = plan_view(prospects)
     print_view(view, output, *renderables(view))
     click.echo(summary(view), err=True)
-    hint_at_settings(
-        settings, {item["reason"] for prospect in prospects for item in prospect.report.status["conditions"]}
-    )
+    hint_at_settings(settings, reasons_in(prospect.report.status for prospect in prospects))
     if any(policy.problems for policy in view.policies):
         raise SystemExit(1)
     if any(policy.differs for policy in view.policies):

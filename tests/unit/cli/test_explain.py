@@ -105,3 +105,11 @@ def test_what_cannot_be_explained(tmp_path: Path, args: tuple[str, ...], code: i
 
     assert code == result.exit_code
     assert said in result.stderr
+
+
+def test_an_envoy_filter_is_shown_where_it_is(tmp_path: Path) -> None:
+    """Its namespace stands before its name."""
+    asking = policy(timeouts={"idle": "1m"})
+    result = run(tmp_path, settled(observed(), asking), "chat", "-n", "models", "--allow-envoy-filter", "istio-system")
+
+    assert "EnvoyFilter     istio-system/models.chat" in result.stdout

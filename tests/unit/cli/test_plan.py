@@ -123,3 +123,28 @@ def test_the_namespace_of_policies_that_name_none(tmp_path: Path) -> None:
     result = run(tmp_path, [elsewhere], bare, args=("-n", "team"))
 
     assert "team/chat: 1 generated object differs" in result.stdout
+
+
+ALLOWED = ("--allow-envoy-filter", "istio-system")
+IDLE: dict[str, Any] = {"timeouts": {"idle": "1m"}}
+
+
+def test_an_envoy_filter_is_planned_where_the_gateways_run(tmp_path: Path) -> None:
+    """Its namespace stands before its name, and in the data beside it."""
+    text = run(tmp_path, observed(), policy(**IDLE), args=ALLOWED)
+    data = run(tmp_path, observed(), policy(**IDLE), args=(*ALLOWED, "-o", "json"))
+
+    assert "create EnvoyFilter istio-system/models.chat" in text.stdout
+    assert "+++ planned/EnvoyFilter/istio-system/models.chat" in text.stdout
+    (planned,) = json.loads(data.stdout)["policies"]
+    assert [("models.chat", "istio-system"), ("chat-gateway", "")] == [
+        (change["name"], change["namespace"]) for change in planned["changes"]
+    ]
+
+
+def test_an_option_that_was_left_out_is_hinted_at(tmp_path: Path) -> None:
+    """A field without effect may only be so because we do not know what the operator may."""
+    hint = "note: --allow-envoy-filter was not given"
+
+    assert hint in run(tmp_path, observed(), policy(**IDLE)).stderr
+    assert hint not in run(tmp_path, observed(), policy(**IDLE), args=ALLOWED).stderr
