@@ -21,6 +21,7 @@ COMMANDS = {
     "lint": "Print every mistake in policy files, with its line, field and remedy.",
     "plan": "Show what would change if policy files were applied.",
     "render": "Print the objects that policies become, assuming that all they name exists.",
+    "retries": "Tell from a gateway's log what the attempts of requests did, and how long retries waited.",
     "run": "Run the operator.",
     "status": "Show policies: whether they are ready, weights, replicas, scaling.",
 }
