@@ -11,7 +11,7 @@ import yaml
 
 import aigateway
 from aigateway.cli.run import run
-from aigateway.core.render.gateway_filter import gateway_filter
+from aigateway.core.gateway.gateway_filter import gateway_filter
 from aigateway.metrics.instruments import ALL
 from aigateway.settings import Settings
 from tools.chart import pages

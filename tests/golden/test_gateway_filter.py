@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from aigateway.core.render.gateway_filter import gateway_filter
+from aigateway.core.gateway.gateway_filter import gateway_filter
 
 FILE = Path(__file__).parent / "gateway-filter.yaml"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from aigateway import __version__
-from aigateway.core.render.gateway_filter import gateway_filter
+from aigateway.core.gateway.gateway_filter import gateway_filter
 from tools.chart import manifests, pages, schema, values
 
 CHART = Path("charts/aigateway-operator")

@@ -188,7 +188,7 @@ ENVOY_FILTER_NOT_ALLOWED = Reason(
 )
 GATEWAY_FILTER_MISSING = Reason(
     "GatewayFilterMissing",
-    "The gateways' namespace lacks the gateway filter of this version of the operator, which the field needs.",
+    "The gateways' namespace has no gateway filter, or one too old for this operator, and the field needs one.",
     "Ask the administrator to install it: the chart does so where envoyFilter.namespaces is set.",
 )
 TOO_FEW_REPLICAS = Reason(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.store import Entry, Store
-from aigateway.core.identity import FINGERPRINT_ANNOTATION, place_of, policy_of
+from aigateway.core.gateway.gateway_filter import CONTRACT, NAME
+from aigateway.core.identity import GATEWAY_FILTER_CONTRACT_ANNOTATION, place_of, policy_of
 from aigateway.core.observation import ChildKind, ChildRef, Feature, Json
-from aigateway.core.render.gateway_filter import gateway_filter
 
 
 class ChildIndex:
@@ -41,30 +41,29 @@ class ChildIndex:
 class GatewayFilters:
     """The gateways' shared EnvoyFilters, which each policy's own builds on, in the namespaces where it may be written.
 
-    Whoever installs the operator installs them, so one of another version says that this is not done yet.
+    Whoever installs the operator installs them, so one that offers less than is asked of it says that this is not done
+    yet.  A newer one, as there is while the operator itself is upgraded, offers all that an older one did.
     """
 
     def __init__(self, store: Store[Json], namespaces: tuple[str, ...]) -> None:
         self._store = store
-        wanted = [gateway_filter(namespace)["metadata"] for namespace in namespaces]
-        self._expected = {(item["namespace"], item["name"]): _fingerprint(item) for item in wanted}
+        self._namespaces = namespaces
 
     def concerned_by(self, entry: Entry[Json] | None) -> bool:
         """Return whether an EnvoyFilter that has changed is one of them."""
-        return entry is not None and (entry.namespace, entry.name) in self._expected
+        return entry is not None and entry.name == NAME and entry.namespace in self._namespaces
 
     def missing(self) -> list[str]:
-        """Return the namespaces in which there is none of this version."""
-        return [spot[0] for spot, wanted in self._expected.items() if self._found(*spot) != wanted]
+        """Return the namespaces in which there is none that offers enough."""
+        return [namespace for namespace in self._namespaces if self._offered(namespace) < CONTRACT]
 
     def lacking(self) -> frozenset[Feature]:
         """Return what policies cannot have while one is missing."""
         return frozenset({Feature.GATEWAY_FILTER}) if self.missing() else frozenset()
 
-    def _found(self, namespace: str, name: str) -> object:
-        entry = self._store.get(namespace, name)
-        return None if entry is None else _fingerprint(entry.value["metadata"])
-
-
-def _fingerprint(metadata: Json) -> object:
-    return (metadata.get("annotations") or {}).get(FINGERPRINT_ANNOTATION)
+    def _offered(self, namespace: str) -> int:
+        """Return the contract of a namespace's filter; 0: there is none, or none that says so."""
+        entry = self._store.get(namespace, NAME)
+        noted = (entry.value["metadata"].get("annotations") or {}) if entry is not None else {}
+        contract = str(noted.get(GATEWAY_FILTER_CONTRACT_ANNOTATION))
+        return int(contract) if contract.isdecimal() else 0

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aigateway.core.identity import FINGERPRINT_ANNOTATION, GATEWAY_FILTER_PART, KIND, PART_LABEL
+from aigateway.core.identity import GATEWAY_FILTER_CONTRACT_ANNOTATION, GATEWAY_FILTER_PART, KIND, PART_LABEL
 from aigateway.core.observation import Json, ServicePort, ServiceState, WorkloadState
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -49,9 +49,9 @@ def envoy_filter(raw: Json) -> Json:
     metadata = raw["metadata"]
     if (metadata.get("labels") or {}).get(PART_LABEL) != GATEWAY_FILTER_PART:
         return child(raw)
-    found = (metadata.get("annotations") or {}).get(FINGERPRINT_ANNOTATION)
+    found = (metadata.get("annotations") or {}).get(GATEWAY_FILTER_CONTRACT_ANNOTATION)
     kept = {key: metadata[key] for key in ("name", "namespace", "deletionTimestamp") if key in metadata}
-    return {"metadata": {**kept, "annotations": {FINGERPRINT_ANNOTATION: found}}}
+    return {"metadata": {**kept, "annotations": {GATEWAY_FILTER_CONTRACT_ANNOTATION: found}}}
 
 
 def routing(raw: Json) -> Json:

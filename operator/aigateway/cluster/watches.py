@@ -173,7 +173,7 @@ class Watches:
             self._world.set_presence(kind, Presence.SYNCED)
             if kind is ChildKind.ENVOY_FILTER and (missing := self._world.without_gateway_filter()):
                 log.warning(
-                    "the gateway filter of this version is not in %s; status.skipped says where that matters",
+                    "%s has no gateway filter, or one too old; status.skipped says where that matters",
                     ", ".join(missing),
                 )
 

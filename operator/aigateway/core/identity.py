@@ -26,6 +26,8 @@ PART_LABEL = "aigateway.dev/part"
 """On every EnvoyFilter of ours, so that only these are watched."""
 POLICY_PART = "policy"
 GATEWAY_FILTER_PART = "gateway-filter"
+GATEWAY_FILTER_CONTRACT_ANNOTATION = "aigateway.dev/gateway-filter-contract"
+"""What routes may ask of a gateway filter, as a number that only grows."""
 FINGERPRINT_ANNOTATION = "aigateway.dev/applied-fingerprint"
 """Hash of what was last applied: tells a field that the policy no longer asks for, which a comparison cannot see."""
 

@@ -47,7 +47,7 @@ class Feature(StrEnum):
     HTTP2_KEEP_ALIVE = "pings over HTTP/2 (Istio 1.31)"
     VIRTUAL_HOST_DOMAIN = "EnvoyFilters for one domain (Istio 1.25)"
     FALLBACK_BEHAVIOR = "a fallback that keeps the current replicas (KEDA 2.17)"
-    GATEWAY_FILTER = "the gateway filter of this version in every namespace where EnvoyFilters are allowed"
+    GATEWAY_FILTER = "a gateway filter, new enough, in every namespace where EnvoyFilters are allowed"
 
 
 @dataclass(frozen=True, slots=True, order=True)

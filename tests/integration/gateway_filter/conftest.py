@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from aigateway.core.render.gateway_filter import NAME, gateway_filter
-from aigateway.core.render.route_extension import DEADLINE_FILTER, deadline, route_metadata
+from aigateway.core.gateway.gateway_filter import NAME, gateway_filter
+from aigateway.core.gateway.route_extension import DEADLINE_FILTER, deadline, route_metadata
 from tests.stack.cluster import Cluster, Manifest
 from tests.stack.istio import NAMESPACE
 from tests.stack.models import Model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aigateway.api.resolved import RateLimit
-from aigateway.core.render.route_extension import rate_limits
+from aigateway.core.gateway.route_extension import rate_limits
 from tests.integration.gateway_filter.conftest import Serve, ask, error, ours
 from tests.stack.backend import Backend
 from tests.stack.traffic import Traffic

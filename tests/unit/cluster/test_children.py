@@ -12,8 +12,8 @@ from aigateway.cluster import parse
 from aigateway.cluster.children import ChildIndex, GatewayFilters
 from aigateway.cluster.store import Entry, Store
 from aigateway.cluster.world import Presence
+from aigateway.core.gateway.gateway_filter import gateway_filter
 from aigateway.core.observation import ChildKind, ChildRef, Feature, Json
-from aigateway.core.render.gateway_filter import gateway_filter
 from tests.unit.cluster.test_world import LLM, Case
 
 EDGE = Administrator(default_gateway="istio-system/ai-gateway", envoy_filter_namespaces=("edge",))
@@ -168,7 +168,7 @@ def test_policies_of_namespaces_that_are_not_looked_at_are_somebody_elses() -> N
 
 
 def test_every_policy_looks_again_when_the_gateway_filter_comes_or_goes(edge: Case) -> None:
-    """While it is not there, that is observed; what does not change its version wakes nobody."""
+    """While it is not there, or too old, that is observed; a newer one offers what an older did."""
     store = edge.world.children[ChildKind.ENVOY_FILTER]
     body = gateway_filter("edge")
     assert {Feature.GATEWAY_FILTER} == edge.observe().lacking
@@ -180,9 +180,10 @@ def test_every_policy_looks_again_when_the_gateway_filter_comes_or_goes(edge: Ca
     there = filter_()
     store.put(there)
     assert (frozenset(), {"models/llm"}) == (edge.observe().lacking, edge.woken())
-    store.put(filter_())
-    assert set() == edge.woken()
-    store.put(filter_(annotations={"aigateway.dev/applied-fingerprint": "of-another-version"}))
+    store.put(filter_(annotations={"aigateway.dev/gateway-filter-contract": "99"}))
+    assert frozenset() == edge.observe().lacking
+    edge.woken()
+    store.put(filter_(annotations={"aigateway.dev/gateway-filter-contract": "0"}))
     assert (frozenset({Feature.GATEWAY_FILTER}), {"models/llm"}) == (edge.observe().lacking, edge.woken())
     store.remove(filter_())
     assert {"models/llm"} == edge.woken()

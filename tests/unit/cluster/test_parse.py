@@ -119,13 +119,13 @@ def test_a_new_workload_has_one_wanted_and_none_ready() -> None:
 def test_an_envoy_filter_is_kept_as_far_as_it_matters() -> None:
     """A policy's own is kept whole; of the gateways' shared one only its version, since nobody here repairs it."""
     label = "aigateway.dev/part"
-    noted = {"annotations": {"aigateway.dev/applied-fingerprint": "1", "other": "2"}}
+    noted = {"annotations": {"aigateway.dev/gateway-filter-contract": "1", "other": "2"}}
     ours = parse.envoy_filter(raw(metadata={"labels": {label: "policy"}} | noted, spec={"a": 1}))
     shared = parse.envoy_filter(raw(metadata={"labels": {label: "gateway-filter"}} | noted, spec={"a": 1}))
     bare = parse.envoy_filter(raw(metadata={"labels": {label: "gateway-filter"}}))
 
     assert {"a": 1} == ours["spec"]
     assert "2" == ours["metadata"]["annotations"]["other"]
-    kept = {"name": "x", "namespace": "ns", "annotations": {"aigateway.dev/applied-fingerprint": "1"}}
+    kept = {"name": "x", "namespace": "ns", "annotations": {"aigateway.dev/gateway-filter-contract": "1"}}
     assert {"metadata": kept} == shared
-    assert bare["metadata"]["annotations"] == {"aigateway.dev/applied-fingerprint": None}
+    assert bare["metadata"]["annotations"] == {"aigateway.dev/gateway-filter-contract": None}

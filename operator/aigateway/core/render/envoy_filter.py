@@ -21,8 +21,8 @@ from typing import Any
 from aigateway.api.administrator import Administrator
 from aigateway.api.resolved import AccessLog, CircuitBreaker, ErrorFormat, Milliseconds, ResolvedPolicy
 from aigateway.core.decision import Decision
+from aigateway.core.gateway.route_extension import deadline, rate_limits, route_metadata
 from aigateway.core.identity import gateway_envoy_filter, generated, mesh_envoy_filter
-from aigateway.core.render.route_extension import deadline, rate_limits, route_metadata
 from aigateway.core.routes import base_name, retries_at_all, route_names, stat_prefix
 
 Body = dict[str, Any]

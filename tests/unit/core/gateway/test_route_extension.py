@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aigateway.api.resolved import RateLimit
-from aigateway.core.render.route_extension import (
+from aigateway.core.gateway.route_extension import (
     DEADLINE_FILTER,
     RATE_LIMIT_FILTER,
     deadline,

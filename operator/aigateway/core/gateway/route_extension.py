@@ -1,7 +1,7 @@
 """What a policy puts on its own routes and virtual hosts, so that the filters of the shared gateway filter act on them.
 
-:mod:`aigateway.core.render.envoy_filter` calls it for each route, :mod:`aigateway.core.render.gateway_filter` takes the
-names from here.  It must not know policies, decisions or EnvoyFilters: it returns parts of Envoy's ``Route`` and
+:mod:`aigateway.core.render.envoy_filter` calls it for each route, :mod:`aigateway.core.gateway.gateway_filter` takes
+the names from here.  It must not know policies, decisions or EnvoyFilters: it returns parts of Envoy's ``Route`` and
 ``VirtualHost`` from plain values.  Rules that shape the output:
 
 - The deadline filter is switched on by the name of its script, and what that has to know is the route's metadata under

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aigateway.api.classification import ANSWERS, GATEWAY_ERRORS, error_type
-from aigateway.core.identity import FINGERPRINT_ANNOTATION, fingerprint
-from aigateway.core.render.gateway_filter import (
+from aigateway.core.gateway.gateway_filter import (
+    CONTRACT,
     FLAG_BITS,
     attempt_line,
     error_type_expression,
@@ -48,13 +48,11 @@ def test_filters_are_off_and_in_front_of_the_router() -> None:
     ]
 
 
-def test_fingerprint_tells_another_version() -> None:
-    """The annotation is the fingerprint of what the filter does, the same in every namespace: the chart states it."""
+def test_it_says_what_may_be_asked_of_it() -> None:
+    """The operator compares the number with what its routes ask for."""
     body = gateway_filter("istio-ingress")
-    noted = body["metadata"]["annotations"][FINGERPRINT_ANNOTATION]
 
-    assert fingerprint(body["spec"]) == noted
-    assert gateway_filter("elsewhere")["metadata"]["annotations"] == body["metadata"]["annotations"]
+    assert {"aigateway.dev/gateway-filter-contract": str(CONTRACT)} == body["metadata"]["annotations"]
 
 
 def test_every_flag_of_the_classification_has_a_bit() -> None:

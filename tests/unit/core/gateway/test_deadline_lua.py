@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aigateway.core.render.deadline_lua import deadline_lua
+from aigateway.core.gateway.deadline_lua import deadline_lua
 
 SCRIPT = deadline_lua(filter_name="a.filter", late=("late", "too late"), invalid=("invalid", "no time"))
 

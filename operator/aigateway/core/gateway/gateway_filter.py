@@ -1,7 +1,7 @@
 """The gateway filter: one EnvoyFilter for the gateways of a namespace, the same for all policies, changed by none.
 
 The chart installs it, since a changed listener drains its connections; the operator only looks whether it is there.
-It has no effect on routes without the metadata that :mod:`aigateway.core.render.route_extension` writes, and knows no
+It has no effect on routes without the metadata that :mod:`aigateway.core.gateway.route_extension` writes, and knows no
 policy.  It adds to the gateways' listeners:
 
 - filters for deadlines and rate limits, which routes and virtual hosts switch on;
@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aigateway.api.classification import ANSWERS, GATEWAY_ERRORS, OTHER_GATEWAY_ERROR, GatewayError, Severity
-from aigateway.core.identity import FINGERPRINT_ANNOTATION, fingerprint
-from aigateway.core.render.deadline_lua import deadline_lua
-from aigateway.core.render.route_extension import (
+from aigateway.core.gateway.deadline_lua import deadline_lua
+from aigateway.core.gateway.route_extension import (
     DEADLINE_FILTER,
     DEADLINE_SCRIPT,
     EXTENSION,
@@ -28,8 +27,13 @@ from aigateway.core.render.route_extension import (
     RATE_LIMIT_TYPE,
     RETRY_AFTER_FILTER,
 )
+from aigateway.core.identity import GATEWAY_FILTER_CONTRACT_ANNOTATION
 
 Body = dict[str, Any]
+
+CONTRACT = 1
+"""What routes may ask of the filter. It is raised with whatever is added; nothing that a lower one offers ever goes, so
+that during an upgrade the routes of the earlier operator keep what they have."""
 
 NAME = "aigateway-gateway-filter"
 PART_LABEL = "aigateway.dev/part"
@@ -126,7 +130,7 @@ def gateway_filter(namespace: str) -> Body:
         },
     }
     # The same in every namespace, so that the chart can state it.
-    body["metadata"]["annotations"] = {FINGERPRINT_ANNOTATION: fingerprint(body["spec"])}
+    body["metadata"]["annotations"] = {GATEWAY_FILTER_CONTRACT_ANNOTATION: str(CONTRACT)}
     return body
 
 

@@ -1,7 +1,7 @@
 """The script that keeps requests within their deadlines; it runs in the gateways' Envoy.
 
-:mod:`aigateway.core.render.gateway_filter` puts it into the filter chain.  Its parameters are the route's metadata that
-:func:`aigateway.core.render.route_extension.deadline` writes; what it refuses and why, it leaves in the request's
+:mod:`aigateway.core.gateway.gateway_filter` puts it into the filter chain.  Its parameters are the route's metadata
+that :func:`aigateway.core.gateway.route_extension.deadline` writes; what it refuses and why, it leaves in the request's
 dynamic metadata (``error_type`` and ``field``), where bodies and log lines are made from it.
 """
 
