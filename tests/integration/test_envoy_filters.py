@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from aigateway.core.render.gateway_filter import NAME as FILTER
+from aigateway.core.gateway.gateway_filter import NAME as FILTER
 from tests.integration.operator_process import Audit, OperatorProcess, allow_envoy_filters, install, quiet
 from tests.integration.test_operator import condition, one_backend, policy, wait_ready
 from tests.stack.cluster import Cluster, Manifest
