@@ -113,13 +113,17 @@ test-integration: $(VENV) ## Build the real stack if needed and run the tests in
 
 ## Benchmarks --------------------------------------------------------------------------------------------------------
 
-BENCHES := main
+BENCHES := main resilience
 
 .PHONY: bench
 bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark on the real stack
 
 .PHONY: bench-main
 bench-main: ## Measure the whole operator beside a bare client (about 8 min; FLAGS=--quick for a look)
+
+.PHONY: bench-resilience
+bench-resilience: ## Measure policies on failing models beside hand-written routes (about 11 min; FLAGS=--quick for a look)
+
 $(addprefix bench-,$(BENCHES)): bench-%: $(VENV)
 	$(PY) -m tests.stack build --parts cluster,routing
 	$(PY) -m tests.stack run -- $(PY) -m tests.bench.$* $(FLAGS)
