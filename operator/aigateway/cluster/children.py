@@ -11,6 +11,9 @@ from aigateway.core.gateway.gateway_filter import CONTRACT, NAME
 from aigateway.core.identity import GATEWAY_FILTER_CONTRACT_ANNOTATION, place_of, policy_of
 from aigateway.core.observation import ChildKind, ChildRef, Feature, Json
 
+_DIGITS = 10
+"""Numbers with as many digits are nobody's contract."""
+
 
 class ChildIndex:
     """The children of each policy by name, so that a pass need not look at those of all others."""
@@ -66,4 +69,4 @@ class GatewayFilters:
         entry = self._store.get(namespace, NAME)
         noted = (entry.value["metadata"].get("annotations") or {}) if entry is not None else {}
         contract = str(noted.get(GATEWAY_FILTER_CONTRACT_ANNOTATION))
-        return int(contract) if contract.isdecimal() else 0
+        return int(contract) if contract.isdecimal() and len(contract) < _DIGITS else 0
