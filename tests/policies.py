@@ -111,6 +111,7 @@ _VALID: Raw = {
             "minRequests": 30,
             "interval": "5s",
             "sleepWindow": "20s",
+            "maxSleepWindow": "1m",
             "maxEjectionPercent": 60,
         },
         "connectionPool": {

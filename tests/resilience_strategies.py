@@ -112,6 +112,10 @@ def circuit_breakers(draw: Draw) -> Raw:
     )
     if most is not None:
         block["consecutiveErrors"] = most
+    if draw(st.booleans()):
+        window = draw(st.integers(1, 600_000))
+        block |= {"sleepWindow": f"{window}ms" if window < 99_999 else _spelt(window)}
+        block["maxSleepWindow"] = _spelt(draw(st.integers(window, 1_200_000)))
     if "failurePercent" in block and draw(st.booleans()):
         block["minRequests"] = draw(amounts())
     return block

@@ -108,7 +108,7 @@ POLICIES: dict[str, ResolvedPolicy] = {
 }
 
 
-BREAKER = CircuitBreaker(5, 3, 2, 50, 20, 10_000, 30_000, 50)
+BREAKER = CircuitBreaker(5, 3, 2, 50, 20, 10_000, 30_000, 50, 60_000)
 RESILIENT = retries(
     attempts=3,
     conditions=(*SAFE_CONDITIONS, RetryCondition.RESET),

@@ -99,6 +99,16 @@ RESILIENCE = {
         "consecutiveGatewayErrors must be below consecutiveErrors (default 5), which counts the same answers too: "
         "lower it, or remove it",
     ),
+    "cap below the sleep window": Mistake(
+        {"spec.circuitBreaker.maxSleepWindow": "19s"},
+        "spec.circuitBreaker.maxSleepWindow",
+        "maxSleepWindow must not be shorter than sleepWindow (default 30s): raise it or lower sleepWindow",
+    ),
+    "cap below the default sleep window": Mistake(
+        {"spec.circuitBreaker.maxSleepWindow": "29s", "spec.circuitBreaker.sleepWindow": GONE},
+        "spec.circuitBreaker.maxSleepWindow",
+        "maxSleepWindow must not be shorter than sleepWindow (default 30s): raise it or lower sleepWindow",
+    ),
     "empty connection pool": Mistake(
         {"spec.connectionPool": {}},
         "spec.connectionPool",

@@ -107,6 +107,7 @@ def circuit_breaker(block: resilience.CircuitBreaker | None) -> CircuitBreaker |
         interval=_milliseconds(block.interval) or DEFAULT_BREAKER_INTERVAL,
         sleep_window=_milliseconds(block.sleep_window) or DEFAULT_SLEEP_WINDOW,
         max_ejection_percent=block.max_ejection_percent or DEFAULT_MAX_EJECTION_PERCENT,
+        max_sleep_window=_milliseconds(block.max_sleep_window),
     )
 
 

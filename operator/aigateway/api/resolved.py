@@ -238,7 +238,7 @@ class CircuitBreaker:
     """When a proxy takes a replica out of a backend, and for how long.
 
     ``consecutive_gateway_errors`` None: they count among ``consecutive_errors`` alone.  ``failure_percent`` None: no
-    share of failures is judged.
+    share of failures is judged.  ``max_sleep_window`` None: Envoy's own cap, five minutes or ``sleep_window``.
     """
 
     consecutive_errors: int
@@ -249,6 +249,7 @@ class CircuitBreaker:
     interval: Milliseconds
     sleep_window: Milliseconds
     max_ejection_percent: int
+    max_sleep_window: Milliseconds | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,11 @@ def _without_failure_percent(policy: ResolvedPolicy) -> ResolvedPolicy:
     return policy if breaker is None else replace(policy, circuit_breaker=replace(breaker, failure_percent=None))
 
 
+def _without_max_sleep_window(policy: ResolvedPolicy) -> ResolvedPolicy:
+    breaker = policy.circuit_breaker
+    return policy if breaker is None else replace(policy, circuit_breaker=replace(breaker, max_sleep_window=None))
+
+
 IN_ISTIO: Mapping[Feature, Gate] = {
     Feature.RESET_BEFORE_REQUEST: Gate(
         "retries.conditions",
@@ -138,6 +143,11 @@ IN_ENVOY_FILTER: tuple[Gate, ...] = (
         "timeouts.idle", "without it the proxies' own idle timeout holds, mostly 5m",
         lambda policy: policy.timeouts.idle is not None,
         lambda policy: _timeouts(policy, idle=None),
+    ),
+    Gate(
+        "circuitBreaker.maxSleepWindow", "without it a replica is out for up to 5m, or sleepWindow if that is longer",
+        lambda policy: policy.circuit_breaker is not None and policy.circuit_breaker.max_sleep_window is not None,
+        _without_max_sleep_window,
     ),
     Gate(
         "circuitBreaker.failurePercent", "without it replicas are ejected after failures in a row only",

@@ -89,8 +89,10 @@ def _budget(retries: Retries) -> str | None:
 
 
 def _breaker(breaker: CircuitBreaker) -> str:
+    longest = f", {format_duration(breaker.max_sleep_window)} at most," if breaker.max_sleep_window else ""
+    triggers = ", or ".join(_triggers(breaker))
     return (
-        f"out for {format_duration(breaker.sleep_window)} after {', or '.join(_triggers(breaker))}; "
+        f"out for {format_duration(breaker.sleep_window)} times its ejections{longest} after {triggers}; "
         f"at most {breaker.max_ejection_percent} % of the replicas at once"
     )
 
@@ -131,7 +133,8 @@ def _limit(limit: RateLimit, proxies: int | None) -> str:
     """Return a limit in words; each proxy counts for itself, so their number makes the total."""
     key = f" for each {limit.key_header}" if limit.key_header else ""
     each = f"{limit.requests} in {format_duration(limit.interval)}, up to {limit.burst} at once"
-    total = f"; {limit.requests * proxies} in all with {proxies} proxies" if proxies else ""
+    counted = "1 proxy" if proxies == 1 else f"{proxies} proxies"
+    total = f"; {limit.requests * proxies} in all with {counted}" if proxies else ""
     return f"{limit.name}: {each}{key}, in each gateway proxy{total}"
 
 

@@ -118,12 +118,14 @@ def test_envoy_has_the_breaker_as_written(
             "minRequests": 30,
             "interval": "5s",
             "sleepWindow": "20s",
+            "maxSleepWindow": "40s",
             "maxEjectionPercent": 60,
         },
     )
     serving(gateway, host)
 
     expected = {
+        "max_ejection_time": "40s",
         "consecutive_5xx": 7,
         "consecutive_gateway_failure": 4,
         "consecutive_local_origin_failure": 2,

@@ -54,7 +54,7 @@ FULL_RETRIES = Retries(
     [
         pytest.param("timeouts", Timeouts(60_000, 10_000, 300_000, "x-request-deadline"), id="timeouts"),
         pytest.param("retries", FULL_RETRIES, id="retries"),
-        pytest.param("circuit_breaker", CircuitBreaker(6, 4, 2, 40, 30, 5_000, 20_000, 60), id="breaker"),
+        pytest.param("circuit_breaker", CircuitBreaker(6, 4, 2, 40, 30, 5_000, 20_000, 60, 60_000), id="breaker"),
         pytest.param("connection_pool", ConnectionPool(50, 10, 3_600_000, 1_000, 10, 100, 30_000), id="pool"),
         pytest.param(
             "load_balancing",

@@ -62,12 +62,13 @@ LIMIT = RateLimit("client", 10, 1_000, 20, "x-api-key")
         pytest.param(
             {
                 "retries": retries(attempts=0),
-                "circuit_breaker": CircuitBreaker(5, 3, 2, 50, 20, 10_000, 30_000, 50),
+                "circuit_breaker": CircuitBreaker(5, 3, 2, 50, 20, 10_000, 30_000, 50, 60_000),
                 "connection_pool": ConnectionPool(50, 10, None, 1_000, max_idle=10),
                 "load_balancing": LoadBalancing(Balancing.ROUND_ROBIN, warmup=120_000, locality_failover=(("a", "b"),)),
             },
             {
-                "circuitBreaker": "out for 30s after 5 answers of 5xx in a row, or 3 of 502, 503 or 504, or 2 failed "
+                "circuitBreaker": "out for 30s times its ejections, 1m at most, after 5 answers of 5xx in a row, "
+                "or 3 of 502, 503 or 504, or 2 failed "
                 "connections, or 50 % of at least 20 requests in 10s; at most 50 % of the replicas at once",
                 "connectionPool": "for each proxy and backend: connections 50, waiting 10, connect within 1s",
                 "loadBalancing": "RoundRobin, warm-up 2m, b stands in for a",
@@ -100,6 +101,8 @@ def test_what_is_in_effect(fields: dict[str, Any], expected: dict[str, Any]) -> 
     ("proxies", "expected"),
     [
         pytest.param(None, "", id="unknown"),
+        pytest.param(0, "", id="none"),
+        pytest.param(1, "; 10 in all with 1 proxy", id="one"),
         pytest.param(3, "; 30 in all with 3 proxies", id="three"),
     ],
 )

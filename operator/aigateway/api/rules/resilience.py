@@ -6,7 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aigateway.api.model import Model, cel_literal
-from aigateway.api.resolve_resilience import ANSWERS_WITH_RETRY_AFTER, DEFAULT_CONSECUTIVE_ERRORS
+from aigateway.api.resolve_resilience import (
+    ANSWERS_WITH_RETRY_AFTER,
+    DEFAULT_CONSECUTIVE_ERRORS,
+    DEFAULT_SLEEP_WINDOW,
+)
 from aigateway.api.resolved import Balancing, NonIdempotent
 from aigateway.api.rules.rule import Rule, unless
 from aigateway.api.types import DURATION, parse_duration
@@ -23,6 +27,7 @@ from aigateway.api.v1alpha1.resilience import (
 )
 
 _DURATION = cel_literal(DURATION)
+_SLEEP_WINDOW = "(has(self.sleepWindow) ? self.sleepWindow : '30s')"
 
 
 def _in_order(low: str, high: str) -> str:
@@ -74,6 +79,13 @@ def _waits_for_nothing(retries: Retries) -> bool:
 def _ejects_in_time(breaker: CircuitBreaker) -> bool:
     gateway_errors = breaker.consecutive_gateway_errors
     return gateway_errors is None or gateway_errors < (breaker.consecutive_errors or DEFAULT_CONSECUTIVE_ERRORS)
+
+
+def _sleeps_in_order(breaker: CircuitBreaker) -> bool:
+    return breaker.max_sleep_window is None or (
+        parse_duration(breaker.max_sleep_window)
+        >= (parse_duration(breaker.sleep_window) if breaker.sleep_window else DEFAULT_SLEEP_WINDOW)
+    )
 
 
 _RETRIES: tuple[Rule[Retries], ...] = (
@@ -155,6 +167,14 @@ RESILIENCE: Mapping[type[Model], tuple[Rule[Any], ...]] = {
         ),
     ),
     CircuitBreaker: (
+        Rule[CircuitBreaker](
+            # The default sleepWindow is 30s.
+            f"!has(self.maxSleepWindow) || !self.maxSleepWindow.matches({_DURATION}) || "
+            f"!{_SLEEP_WINDOW}.matches({_DURATION}) || duration({_SLEEP_WINDOW}) <= duration(self.maxSleepWindow)",
+            "maxSleepWindow must not be shorter than sleepWindow (default 30s): raise it or lower sleepWindow",
+            unless(_sleeps_in_order, "maxSleepWindow"),
+            "maxSleepWindow",
+        ),
         Rule[CircuitBreaker](
             "!has(self.minRequests) || has(self.failurePercent)",
             "minRequests has no effect without failurePercent: set failurePercent or remove minRequests",

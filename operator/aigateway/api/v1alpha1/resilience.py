@@ -130,6 +130,8 @@ class CircuitBreaker(Model):
     """How often replicas are judged and taken back (default 10s)."""
     sleep_window: Duration | None = None
     """Time for which a replica is out, times the number of its ejections (default 30s)."""
+    max_sleep_window: Duration | None = None
+    """Longest time for which a replica is out, however often it was ejected (default: Envoy's 5m, or sleepWindow)."""
     max_ejection_percent: Percent | None = None
     """Most of a backend's replicas that may be out at once (default 50)."""
 

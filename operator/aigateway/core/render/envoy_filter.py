@@ -130,15 +130,18 @@ def _retry_policy(policy: ResolvedPolicy, *, idempotent: bool) -> Body:
 
 def _cluster(breaker: CircuitBreaker) -> Body:
     cluster: Body = {"common_lb_config": {"update_merge_window": "0s"}}
+    detection: Body = {}
+    if breaker.max_sleep_window is not None:
+        detection["max_ejection_time"] = _seconds(breaker.max_sleep_window)
     if breaker.failure_percent is not None:
-        cluster["outlier_detection"] = {
+        detection |= {
             "failure_percentage_threshold": breaker.failure_percent,
             "enforcing_failure_percentage": 100,
             "enforcing_failure_percentage_local_origin": 100,
             "failure_percentage_minimum_hosts": 1,
             "failure_percentage_request_volume": breaker.min_requests,
         }
-    return cluster
+    return {**cluster, "outlier_detection": detection} if detection else cluster
 
 
 def _seconds(milliseconds: Milliseconds) -> str:
