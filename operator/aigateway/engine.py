@@ -33,7 +33,11 @@ from aigateway.core.status import report, unchanged
 log = logging.getLogger(__name__)
 
 FAST_FIELDS = ("replicas",)
-"""Status fields that move by themselves; a status that differs in nothing else waits for its turn."""
+FAST_EFFECTIVE_FIELDS = ("rateLimits",)
+"""Fields of the status, and of its ``effective``, that move by themselves, the latter with the gateways' proxies.
+
+A status that differs in nothing else waits for its turn; after a start, until the caches have told all they know.
+"""
 FAST_FIELDS_SECONDS = 10.0
 _TAKEN_RETRY_SECONDS = 60.0
 _SOON_SECONDS = 0.05
@@ -82,6 +86,7 @@ class Engine:
         self._recorder = recorder
         self._administrator = administrator
         self._clock = clock
+        self._started = clock()
         self._status_written: dict[PolicyKey, float] = {}
         self._repairs: dict[PolicyKey, dict[ChildRef, list[float]]] = {}
 
@@ -175,12 +180,14 @@ class Engine:
             return None
         if not unchanged(_slow(old), _slow(new)):
             return 0.0
-        since = self._clock() - self._status_written.get(key, float("-inf"))
+        since = self._clock() - self._status_written.get(key, self._started)
         return max(0.0, FAST_FIELDS_SECONDS - since) if since >= 0 else FAST_FIELDS_SECONDS
 
 
 def _slow(status: Json) -> Mapping[str, Any]:
-    return {name: value for name, value in status.items() if name not in FAST_FIELDS}
+    effective = status.get("effective") or {}
+    slow = {name: value for name, value in status.items() if name not in FAST_FIELDS}
+    return slow | {"effective": {name: effective[name] for name in effective if name not in FAST_EFFECTIVE_FIELDS}}
 
 
 def _summary(status: Json) -> str:

@@ -44,6 +44,7 @@ class Settings:
     root_namespace: str = "istio-system"
     gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
     allow_envoy_filter: tuple[str, ...] = ()
+    gateway_service: str | None = None
     cluster_domain: str = "cluster.local"
     prometheus_address: str | None = None
     scaling_window: int = 60
@@ -68,9 +69,11 @@ class Settings:
         for namespace in self.namespaces:
             _require(_LABEL.fullmatch(namespace), "namespaces", namespace, "the name of a namespace")
         if self.default_gateway is not None:
-            halves = self.default_gateway.split("/")
-            named = len(halves) == 2 and all(map(_is_name, halves))  # noqa: PLR2004 (namespace and name)
+            named = _is_namespaced(self.default_gateway)
             _require(named, "default-gateway", self.default_gateway, "NAMESPACE/NAME of an Istio Gateway")
+        if self.gateway_service is not None:
+            named = _is_namespaced(self.gateway_service)
+            _require(named, "gateway-service", self.gateway_service, "NAMESPACE/NAME of a Service")
         _require(
             _LABEL.fullmatch(self.root_namespace), "root-namespace", self.root_namespace, "the name of a namespace"
         )
@@ -139,6 +142,7 @@ class Settings:
             self.root_namespace,
             self.gateway_namespaces,
             tuple(dict.fromkeys(self.allow_envoy_filter)),
+            self.gateway_service,
         )
 
 
@@ -163,8 +167,7 @@ def read_grants(file: Path) -> tuple[Grant, ...]:
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise SettingsError(f"--gateway-grants {file}: {error}") from error
     for grant in found:
-        halves = grant.gateway.split("/")
-        named = len(halves) == 2 and all(map(_is_name, halves))  # noqa: PLR2004 (namespace and name)
+        named = _is_namespaced(grant.gateway)
         _require(named, "gateway-grants", grant.gateway, "a list of grants for NAMESPACE/NAME of an Istio Gateway")
         for host in grant.hosts:
             fine = host == "*" or _is_name(host.removeprefix("*."))
@@ -180,6 +183,12 @@ def _require(fine: object, name: str, value: object, allowed: str) -> None:
 def _is_name(text: str) -> bool:
     """Whether a text is a DNS name: labels with dots between them."""
     return len(text) <= 253 and all(_LABEL.fullmatch(label) for label in text.split("."))  # noqa: PLR2004 (RFC 1035)
+
+
+def _is_namespaced(text: str) -> bool:
+    """Whether a text is the name of a namespace and a name in it, with a slash between them."""
+    namespace, slash, name = text.partition("/")
+    return bool(slash) and _is_name(namespace) and _is_name(name)
 
 
 def _is_plain_url(text: str) -> bool:

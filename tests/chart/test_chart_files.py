@@ -26,6 +26,7 @@ SETTING_OF = {
     "namespaces": "namespaces",
     "gateways.default": "default_gateway",
     "gateways.namespaces": "gateway_namespaces",
+    "gateways.service": "gateway_service",
     "envoyFilter.namespaces": "allow_envoy_filter",
     "istio.rootNamespace": "root_namespace",
     "clusterDomain": "cluster_domain",

@@ -32,6 +32,8 @@ def test_the_defaults_are_valid() -> None:
         pytest.param({"namespaces": ("a/b",)}, "the name of a namespace", id="a path"),
         pytest.param({"default_gateway": "ai-gateway"}, "NAMESPACE/NAME", id="gateway without namespace"),
         pytest.param({"default_gateway": "a/b/c"}, "NAMESPACE/NAME", id="gateway with too much"),
+        pytest.param({"gateway_service": "gateway"}, "NAMESPACE/NAME of a Service", id="service without namespace"),
+        pytest.param({"gateway_service": "a/b/c"}, "--gateway-service is 'a/b/c'", id="service with too much"),
         pytest.param(
             {"allow_envoy_filter": ("istio-system", "*")}, "--allow-envoy-filter is '\\*'", id="any namespace"
         ),
@@ -91,11 +93,12 @@ def test_what_decisions_may_know() -> None:
         scaling_window=120,
         scaling_polling=30,
         allow_envoy_filter=("edge", "edge"),
+        gateway_service="edge/gateway",
     )
 
     scaling = ScalingDefaults("https://prometheus.monitoring:9090/prefix", 120, 30)
-    expected = Administrator("istio-system/gw", "k8s.example", scaling, envoy_filter_namespaces=("edge",))
-    assert expected == settings.administrator
+    places: dict[str, Any] = {"envoy_filter_namespaces": ("edge",), "gateway_service": "edge/gateway"}
+    assert Administrator("istio-system/gw", "k8s.example", scaling, **places) == settings.administrator
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> tuple[int, str, Settings | None]:
@@ -120,10 +123,17 @@ def test_flags_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         AIGATEWAY_LOG_LEVEL="error",
         AIGATEWAY_KUBECONFIG="/some/where",
         AIGATEWAY_SCALING_WINDOW="120",
+        AIGATEWAY_GATEWAY_SERVICE="edge/gateway",
     )
 
     assert 0 == code
-    expected = Settings(kubeconfig=Path("/some/where"), namespaces=("a", "b"), log_level="debug", scaling_window=120)
+    expected = Settings(
+        kubeconfig=Path("/some/where"),
+        namespaces=("a", "b"),
+        log_level="debug",
+        scaling_window=120,
+        gateway_service="edge/gateway",
+    )
     assert expected == settings
 
 

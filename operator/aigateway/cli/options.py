@@ -100,6 +100,12 @@ def administrator_options() -> Decorator:
             callback=lambda _context, _option, value: split(value),
         ),
         allow_envoy_filter_option(),
+        setting(
+            "gateway-service",
+            "Service whose endpoints are the gateways' proxies: status tells the total of each rate limit over them.  "
+            "[default: none, and no total is told]",
+            metavar="NAMESPACE/NAME",
+        ),
         setting("cluster-domain", "DNS domain of the cluster.", _DEFAULTS.cluster_domain),
         setting("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL"),
         setting(

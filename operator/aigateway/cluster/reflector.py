@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Protocol
 
 from aigateway.cluster.client import ApiError, JsonObject, Listing
@@ -91,7 +92,8 @@ class Reflector:
     """Keeps ``store`` equal to what the API server has in ``scope``.
 
     ``on_synced`` is called after the first complete list, ``on_missing`` whenever the server does not know the
-    resource at all.
+    resource at all, ``on_refused`` whenever it denies the right to look.  Where that returns True, the refusal is dealt
+    with: nothing more is said of it, and what comes next is a list.
     """
 
     api: Api
@@ -99,6 +101,7 @@ class Reflector:
     store: Sink
     on_synced: Callable[[], None] = lambda: None
     on_missing: Callable[[], None] = lambda: None
+    on_refused: Callable[[], bool] = lambda: False
     timing: Timing = field(default_factory=Timing)
     clock: Callable[[], float] = time.monotonic
     synced: bool = False
@@ -185,9 +188,10 @@ class Reflector:
     async def _recover(self, error: ApiError) -> None:
         if error.missing:
             self.on_missing()
-        if error.gone or (self._failures + 1) % _RELIST_EVERY == 0:
+        refused = error.status == HTTPStatus.FORBIDDEN and self.on_refused()
+        if error.gone or refused or (self._failures + 1) % _RELIST_EVERY == 0:
             self._since = ""
-        if not error.gone:
+        if not (error.gone or refused):
             # The first cut of a connection is everyday life; from the second on somebody should know.
             level = logging.WARNING if self._failures else logging.DEBUG
             log.log(level, "the watch of %s was interrupted, it resumes by itself: %s", self.scope, error)

@@ -78,6 +78,7 @@ class Snapshot:
                 await self._read_children(kind, namespaces)
         for namespace in sorted(namespaces):
             await self._read_referents(namespace)
+        await self._read_proxies()
         for raw in await self._everywhere(POLICIES, namespaces):
             self.stored[key_of(raw)] = raw
 
@@ -100,20 +101,24 @@ class Snapshot:
         found = [raw for place in sorted(namespaces) for raw in await self._list(resource, place, selector)]
         if kind is ChildKind.ENVOY_FILTER:
             for place in sorted(set(self.envoy_filters) - namespaces):
-                found += await self._list_if_allowed(resource, place, selector)
+                otherwise = "they are shown as if there were none"
+                found += await self._list_if_allowed(resource, place, selector, otherwise) or []
         return found
 
-    async def _list_if_allowed(self, resource: Resource, namespace: str, selector: str) -> list[JsonObject]:
-        """Return the objects of a namespace that is not the policies': whoever looks may have no business there."""
+    async def _list_if_allowed(
+        self, resource: Resource, namespace: str | None, selector: str, otherwise: str
+    ) -> list[JsonObject] | None:
+        """Return the objects of a namespace that is not the policies': whoever looks may have no business there.
+
+        None where that is so; ``otherwise`` says what that means for the answer.
+        """
         try:
             return await self._list(resource, namespace, selector)
         except ApiError as error:
             if error.status != HTTPStatus.FORBIDDEN:
                 raise
-        self.unseen.append(
-            f"{resource.label} of namespace {namespace} may not be listed; they are shown as if there were none"
-        )
-        return []
+        self.unseen.append(f"{resource.label} of namespace {namespace} may not be listed; {otherwise}")
+        return None
 
     async def _lacking(self, kind: ChildKind) -> frozenset[Feature]:
         """Return what the cluster's version of a kind cannot do; nothing where its definition may not be read."""
@@ -138,6 +143,15 @@ class Snapshot:
             for raw in await self._list(resource, namespace):
                 store.put(raw)
         world.namespace_is_synced(namespace)
+
+    async def _read_proxies(self) -> None:
+        proxies = self.world.gateway_proxies
+        if (scope := proxies.scope) is None:
+            return
+        otherwise = "no total of rate limits over the gateways' proxies is told"
+        found = await self._list_if_allowed(scope.resource, scope.namespace, scope.selector, otherwise)
+        if found is not None:
+            proxies.replace(found, proxies.newest, proxies.mark())
 
     async def _everywhere(self, resource: Resource, namespaces: frozenset[str]) -> list[JsonObject]:
         """Return the objects of all namespaces, or of these alone where no more may be seen."""

@@ -50,7 +50,8 @@ class _Running:
 class Watches:
     """All reflectors of the operator but the policies' own.  ``namespaces`` empty: the whole cluster.
 
-    EnvoyFilters are looked at in ``envoy_filters`` too, and nowhere (nor asked for) where that is empty.
+    EnvoyFilters are looked at in ``envoy_filters`` too, and nowhere (nor asked for) where that is empty.  The gateways'
+    proxies are counted where their Service is named; nothing waits for that, and nothing is stale for the lack of it.
     """
 
     def __init__(
@@ -63,18 +64,20 @@ class Watches:
         self._kinds = tuple(kind for kind in ChildKind if kind is not ChildKind.ENVOY_FILTER or envoy_filters)
         self._children: dict[ChildKind, _Running] = {}
         self._referents: dict[str, _Running] = {}
+        self._proxies = self._proxies_reflector()
         self._doubted: set[ChildKind] = set()
         self._doubt = asyncio.Event()
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Keep the reflectors of generated objects running, and look for absent kinds, until cancelled."""
+        self._proxies.start()
         try:
             while True:
                 await self._look_for_kinds()
                 await self._until_next_look()
         finally:
-            running = [*self._children.values(), *self._referents.values()]
+            running = [*self._children.values(), *self._referents.values(), self._proxies]
             await asyncio.gather(*(item.stop() for item in running), *self._stopping)
 
     def namespace_changed(self, namespace: str, held: bool) -> None:  # noqa: FBT001 (a callback's shape)
@@ -87,7 +90,7 @@ class Watches:
             self._world.namespace_is_left(namespace)
 
     def reflectors(self) -> Iterable[Reflector]:
-        """Return every reflector that runs now."""
+        """Return every reflector that runs now and that decisions need."""
         return [
             item for running in (*self._children.values(), *self._referents.values()) for item in running.reflectors
         ]
@@ -212,6 +215,23 @@ class Watches:
         running = self._referents.get(namespace)
         if running is not None and running.synced:
             self._world.namespace_is_synced(namespace)
+
+    # The gateways' proxies ----------------------------------------------------------------------------------------
+
+    def _proxies_reflector(self) -> _Running:
+        proxies = self._world.gateway_proxies
+        if proxies.scope is None:
+            return _Running([])
+        return _Running([Reflector(self._client, proxies.scope, proxies, on_refused=self._proxies_refused)])
+
+    def _proxies_refused(self) -> bool:
+        """Do without the count of proxies until it may be had, and say so once."""
+        if self._world.gateway_proxies.refused():
+            log.warning(
+                "%s may not be listed; the status of policies tells no total of rate limits until they may",
+                self._world.gateway_proxies.scope,
+            )
+        return True
 
     def _stop(self, running: _Running) -> None:
         """Stop reflectors in the background: this is called from inside their own callbacks."""

@@ -16,6 +16,7 @@ from aigateway.cluster import parse
 from aigateway.cluster.children import ChildIndex, GatewayFilters
 from aigateway.cluster.contests import Contests
 from aigateway.cluster.endpoints import Endpoints
+from aigateway.cluster.gateway_proxies import GatewayProxies
 from aigateway.cluster.index import PolicyIndex
 from aigateway.cluster.parse import SliceState
 from aigateway.cluster.store import Entry, Store
@@ -78,6 +79,7 @@ class World:
         self.policies: Store[Json] = Store(parse.policy, self._policy_changed)
         self.services: Store[ServiceState] = Store(parse.service, self._service_entry_changed)
         self.slices: Store[SliceState] = Store(parse.endpoint_slice, self.endpoints.changed)
+        self.gateway_proxies = GatewayProxies(administrator.gateway_service, self._proxies_changed)
         self.workloads: dict[WorkloadKind, Store[WorkloadState]] = {
             kind: Store(parse.workload, self._workload_changed(kind)) for kind in WorkloadKind
         }
@@ -121,6 +123,7 @@ class World:
             contest=self._contests.contest(key),
             foreign_rules=self._foreign_rules(key, policy),
             lacking=frozenset[Feature]().union(*self._lacking.values(), self._gateway_filters.lacking()),
+            gateway_proxies=self.gateway_proxies.count,
         )
 
     def without_gateway_filter(self) -> list[str]:
@@ -316,11 +319,17 @@ class World:
     def _rule_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:
         """Let every policy look again that somebody else's DestinationRule may concern."""
         entry = new or old
-        if entry is None or parse.is_generated(entry.value):
-            return
+        if entry is not None and not parse.is_generated(entry.value):
+            self._wake_where(lambda policy: policy.configures_connections)
+
+    def _proxies_changed(self) -> None:
+        """Let every policy look again whose status tells a total over the gateways' proxies."""
+        self._wake_where(lambda policy: bool(policy.rate_limits))
+
+    def _wake_where(self, concerned: Callable[[ResolvedPolicy], bool]) -> None:
         for policy in self.policies:
             resolved = self.index.resolved(PolicyKey(policy.namespace, policy.name))
-            if isinstance(resolved, ResolvedPolicy) and resolved.configures_connections:
+            if isinstance(resolved, ResolvedPolicy) and concerned(resolved):
                 self._wake(resolved.key)
 
     def _child_changed(self, old: Entry[Json] | None, new: Entry[Json] | None) -> None:

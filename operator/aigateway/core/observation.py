@@ -132,7 +132,8 @@ class Observation:
     ``status`` is the policy's status as last written: the only memory there is.  ``installed`` are the kinds whose
     CRDs the cluster has, ``lacking`` what those CRDs cannot do.  ``foreign_rules`` are the DestinationRules of others
     that proxies would apply to a Service of the policy: the name of the rule by Service.  ``repairs`` are the times at
-    which a child was put back after someone had changed it, in seconds since the epoch.
+    which a child was put back after someone had changed it, in seconds since the epoch.  ``gateway_proxies`` is how
+    many proxies the gateways have, None where that is not known.
     """
 
     services: Mapping[str, ServiceState] = field(default_factory=dict)
@@ -145,3 +146,4 @@ class Observation:
     foreign_rules: Mapping[str, str] = field(default_factory=dict)
     lacking: frozenset[Feature] = frozenset()
     repairs: Mapping[ChildRef, Sequence[float]] = field(default_factory=dict)
+    gateway_proxies: int | None = None

@@ -102,7 +102,7 @@ def _in_effect(outcome: Outcome, results: Sequence[StepResult], observation: Obs
         "weights": weights if routed else old.get("weights", ""),
         **replicas,
         "backends": describe_backends(decision, observation, in_effect=routed),
-        "effective": describe_effective(decision),
+        "effective": describe_effective(decision, observation.gateway_proxies),
         "children": _children(outcome, results, observation),
     }
     skipped = describe_skipped(decision)

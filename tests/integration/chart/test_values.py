@@ -22,7 +22,12 @@ EVERYTHING: dict[str, Any] = {
     "image": {"registry": "registry.example.com/team/", "digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
     "imagePullSecrets": [{"name": "pull"}],
     "namespaces": ["team-a", "team-b"],
-    "gateways": {"default": "istio-system/a", "restricted": True, "grants": [{"gateway": "istio-system/a"}]},
+    "gateways": {
+        "default": "istio-system/a",
+        "service": "istio-system/b",
+        "restricted": True,
+        "grants": [{"gateway": "istio-system/a"}],
+    },
     "envoyFilter": {"namespaces": ["istio-ingress", "istio-system"]},
     "scaling": {"prometheusAddress": "http://prometheus:9090"},
     "serviceAccount": {"name": "somebody", "annotations": {"a": "b"}},
@@ -51,6 +56,7 @@ EVERYTHING: dict[str, Any] = {
         pytest.param({"replicas": 0}, "replicas", id="none-at-all"),
         pytest.param({"log": {"level": "loud"}}, "log/level", id="unknown-level"),
         pytest.param({"gateways": {"default": "no-namespace"}}, "gateways/default", id="gateway-without-namespace"),
+        pytest.param({"gateways": {"service": "a.b/c"}}, "gateways/service", id="service-in-no-namespace"),
         pytest.param({"gateways": {"grants": [{"host": "a"}]}}, "gateways/grants/0", id="grant-without-gateway"),
         pytest.param({"namespaces": ["Team_A"]}, "namespaces/0", id="no-namespace"),
         pytest.param({"envoyFilter": {"namespaces": ["*"]}}, "envoyFilter/namespaces/0", id="any-namespace"),
@@ -126,6 +132,26 @@ def test_rights_are_given_in_each_named_namespace(helm: Helm) -> None:
     places = {(item["kind"], item["metadata"]["namespace"]) for item in roles if item["metadata"]["name"] == RELEASE}
 
     assert {(kind, place) for kind in ("Role", "RoleBinding") for place in ("a", "b")} == places
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "places"),
+    [
+        pytest.param(["a", "b"], ["edge"], id="elsewhere"),
+        pytest.param(["a", "edge"], [], id="in-one-of-them"),
+        pytest.param([], [], id="across-the-cluster"),
+    ],
+)
+def test_the_gateways_proxies_may_be_counted(helm: Helm, namespaces: list[str], places: list[str]) -> None:
+    """With `gateways.service` and `namespaces`, slices may be read in its namespace, where nothing else allows it."""
+    documents = helm.render({"namespaces": namespaces, "gateways": {"service": "edge/gateway"}})
+    mine = [item for item in documents if item["metadata"]["name"] == f"{RELEASE}-gateway-service"]
+
+    for kind in ("Role", "RoleBinding"):
+        assert places == [item["metadata"]["namespace"] for item in mine if item["kind"] == kind]
+    [rules] = [item["rules"] for item in mine if item["kind"] == "Role"] or [None]
+    expected = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]
+    assert (expected if places else None) == rules
 
 
 def about_envoy_filters(documents: list[Manifest]) -> set[tuple[str, str, str]]:

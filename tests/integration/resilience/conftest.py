@@ -28,13 +28,21 @@ Deploy = Callable[..., Model]
 __all__ = ["Apply", "Deploy", "cluster_of", "executions", "lines_of", "on", "route_of", "serving"]
 
 
+GATEWAY_SERVICE = "test-gateways"
+"""In istio-system; whoever needs proxies to be counted makes it."""
+
+
 @pytest.fixture(scope="package")
 def operator(stack: Stack) -> Iterator[OperatorProcess]:
     """Run the operator with leave to write EnvoyFilters where the stack's gateway runs."""
     kubeconfig = install(stack.cluster)
     allow_envoy_filters(stack.cluster)
     log = stack.folder / "logs" / "operator-resilience.log"
-    settings = {"default-gateway": "istio-system/ai-gateway", "allow-envoy-filter": "istio-system"}
+    settings = {
+        "default-gateway": "istio-system/ai-gateway",
+        "allow-envoy-filter": "istio-system",
+        "gateway-service": f"istio-system/{GATEWAY_SERVICE}",
+    }
     with OperatorProcess(kubeconfig, log, settings) as running:
         yield running
 

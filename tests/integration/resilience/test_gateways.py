@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from aigateway.api.classification import GATEWAY_ERRORS
-from tests.integration.resilience.conftest import Apply, Deploy, executions, lines_of, on, route_of, serving
+from tests.integration.resilience.conftest import (
+    GATEWAY_SERVICE,
+    Apply,
+    Deploy,
+    executions,
+    lines_of,
+    on,
+    route_of,
+    serving,
+)
 from tests.stack.backend import Backend
-from tests.stack.cluster import Cluster
+from tests.stack.cluster import Cluster, Manifest
 from tests.stack.stack import Stack
 from tests.stack.traffic import Answer, Traffic
 from tests.stack.waiting import eventually
@@ -138,9 +148,64 @@ def test_limits_hold_for_the_whole_policy(
 
     assert {429} == {answer.status for answer in answers}
     assert [] == backend.seen()
-    assert {"180"} == {answer.headers["retry-after"] for answer in answers}
+    assert all(0 < int(answer.headers["retry-after"]) <= 180 for answer in answers)  # until the next of 20 in an hour
     assert {"rate_limited"} == {answer.body["error"]["type"] for answer in answers}
     assert ["all: 20 in 1h, up to 20 at once, in each gateway proxy"] == policy["status"]["effective"]["rateLimits"]
+
+
+@pytest.fixture
+def proxies(cluster: Cluster) -> Iterator[Callable[[int], None]]:
+    """Say how many ready proxies the gateways' Service has; one more is not ready, one is another Service's."""
+    place = {"namespace": "istio-system", "name": GATEWAY_SERVICE}
+
+    def endpoints(name: str, service: str, ready: int) -> Manifest:
+        labels = {"labels": {"kubernetes.io/service-name": service}}
+        addresses = [
+            {"addresses": [f"192.0.2.{number}"], "conditions": {"ready": number <= ready}}
+            for number in range(1, ready + 2)
+        ]
+        return {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": place | {"name": name} | labels,
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 80}],
+            "endpoints": addresses,
+        }
+
+    def count(ready: int) -> None:
+        cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": place,
+                "spec": {"ports": [{"name": "http", "port": 80}]},
+            },
+            endpoints(GATEWAY_SERVICE, GATEWAY_SERVICE, ready),
+            endpoints(f"{GATEWAY_SERVICE}-others", "others", ready + 5),
+        )
+
+    yield count
+    cluster.delete("Service", GATEWAY_SERVICE, "istio-system")
+    for name in (GATEWAY_SERVICE, f"{GATEWAY_SERVICE}-others"):
+        cluster.delete("EndpointSlice", name, "istio-system")
+
+
+def test_the_total_over_all_proxies_is_told(
+    apply: Apply, cluster: Cluster, proxies: Callable[[int], None], model: Deploy, host: str, namespace: str
+) -> None:
+    """The status has each limit times the number of ready proxies, and follows it."""
+    proxies(2)
+    apply(hosts=[host], backends=[on(model("v1"))], rateLimits=[{"name": "all", "requests": 20, "burst": 20}])
+
+    def told() -> str:
+        [limit] = cluster.get("AIGatewayPolicy", "chat", namespace)["status"]["effective"]["rateLimits"]
+        return str(limit)
+
+    each = "all: 20 in 1s, up to 20 at once, in each gateway proxy"
+    eventually(lambda: told() == f"{each}; 40 in all with 2 proxies", "the total of two is told")
+    proxies(3)
+    eventually(lambda: told() == f"{each}; 60 in all with 3 proxies", "the total of three is told")
 
 
 def test_each_key_has_a_limit_of_its_own(
@@ -229,9 +294,10 @@ def test_lost_models_make_json_errors_too(
     check(gone, "no_healthy_upstream")
 
 
-def _of_type(answer: Answer, kind: str) -> Answer | None:
-    body = answer.body
-    return answer if isinstance(body, dict) and body.get("error", {}).get("type") == kind else None
+def _of_type(answer: Answer, kind: str) -> Answer:
+    assert isinstance(answer.body, dict)
+    assert kind == answer.body.get("error", {}).get("type")
+    return answer
 
 
 def test_bodies_of_models_pass_untouched(
@@ -286,9 +352,10 @@ def test_every_request_and_attempt_has_a_line(
 
     gateway.send(host, 1, path="/v1/chat?secret=1", headers=TRACEPARENT)
 
-    def lines() -> list[dict[str, Any]] | None:
+    def lines() -> list[dict[str, Any]]:
         found = [line for line in lines_of(stack, f"{namespace}/chat") if line["trace_id"] == TRACE]
-        return found if len(found) == 4 else None
+        assert 4 == len(found)
+        return found
 
     found = eventually(lines, "all four lines are there", within=40)
     attempts = sorted((line for line in found if line["kind"] == "attempt"), key=lambda line: line["attempt"])

@@ -235,3 +235,34 @@ def test_gateways_of_which_nothing_is_heard(tmp_path: Path) -> None:
 
     with pytest.raises(ApiError):
         look(tmp_path, stored(policy()), administrator=EDGE, prepare=lambda fake: fake.faults.append(refused))
+
+
+GATEWAY = Administrator(gateway_service="models/gateway")
+SLICES = f"GET {ENDPOINT_SLICES.path('edge')}"
+
+
+@pytest.mark.parametrize(
+    ("administrator", "expected"),
+    [pytest.param(GATEWAY, 3, id="named"), pytest.param(ADMINISTRATOR, None, id="not-named")],
+)
+def test_proxies_are_counted_where_their_service_is_named(
+    tmp_path: Path, administrator: Administrator, expected: int | None
+) -> None:
+    """The status foreseen tells the totals that the operator would tell."""
+    snapshot, _ = look(tmp_path, stored(policy()), endpoints("gateway", 3), administrator=administrator)
+
+    assert expected == observation(snapshot).gateway_proxies
+
+
+def test_proxies_that_may_not_be_counted(tmp_path: Path) -> None:
+    """Who has no business with the gateways gets an answer without totals, with a note."""
+    refused = (SLICES, refusal(403, "Forbidden"))
+    administrator = Administrator(gateway_service="edge/gateway")
+
+    snapshot, _ = look(
+        tmp_path, stored(policy()), administrator=administrator, prepare=lambda fake: fake.faults.append(refused)
+    )
+
+    assert observation(snapshot).gateway_proxies is None
+    [unseen] = snapshot.unseen
+    assert "endpointslices.discovery.k8s.io of namespace edge may not be listed; no total of rate limits" in unseen

@@ -10,7 +10,7 @@ import pytest
 
 from aigateway.api.administrator import Administrator
 from aigateway.cluster import watches as module
-from aigateway.cluster.resources import CHILDREN, POLICIES, SERVICES
+from aigateway.cluster.resources import CHILDREN, ENDPOINT_SLICES, POLICIES, SERVICES
 from aigateway.cluster.watches import Watches
 from aigateway.cluster.world import Presence, World
 from aigateway.core.observation import ChildKind
@@ -28,7 +28,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def watch(
-    scenario: Scenario, folder: Path, namespaces: tuple[str, ...] = (), envoy_filters: tuple[str, ...] = ()
+    scenario: Scenario,
+    folder: Path,
+    namespaces: tuple[str, ...] = (),
+    envoy_filters: tuple[str, ...] = (),
+    gateway_service: str | None = None,
 ) -> None:
     """Run a scenario while the watches run on a fake server that has Istio and no KEDA."""
 
@@ -39,7 +43,7 @@ def watch(
             def namespace_changed(namespace: str, held: bool) -> None:
                 watches.namespace_changed(namespace, held)
 
-            administrator = Administrator(envoy_filter_namespaces=envoy_filters)
+            administrator = Administrator(envoy_filter_namespaces=envoy_filters, gateway_service=gateway_service)
             world = World(administrator, lambda: 0.0, lambda _: None, namespace_changed)
             watches = Watches(client, world, namespaces, envoy_filters)
             task = asyncio.create_task(watches.run())
@@ -216,3 +220,69 @@ def test_a_missing_gateway_filter_is_logged(tmp_path: Path, caplog: pytest.LogCa
         assert "edge has no gateway filter, or one too old;" in caplog.text
 
     watch(scenario, tmp_path, envoy_filters=("edge",))
+
+
+SLICES = ENDPOINT_SLICES.path("edge")
+
+
+def proxies(fake: FakeApiserver, *addresses: str) -> None:
+    """Let the gateways' Service have these ready addresses."""
+    fake.put(ENDPOINT_SLICES, "gateway-x", "edge", endpoints=[{"addresses": [address]} for address in addresses])
+
+
+def test_the_gateways_proxies_are_counted(tmp_path: Path) -> None:
+    """With a Service named, its namespace's slices are followed, and of nothing else there."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        proxies(fake, "10.0.0.1", "10.0.0.2")
+        await until(lambda: world.gateway_proxies.count == 2)
+        proxies(fake, "10.0.0.1")
+        await until(lambda: world.gateway_proxies.count == 1)
+        assert {SLICES} == {path for _, path in fake.requests if "/edge/" in path}
+
+    watch(scenario, tmp_path, ("models",), gateway_service="edge/gateway")
+
+
+def test_no_proxies_are_counted_unless_a_service_is_named(tmp_path: Path) -> None:
+    """Nothing is asked about slices, and there is no count."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        await until(lambda: known(world))
+        assert world.gateway_proxies.count is None
+        assert [] == [path for _, path in fake.requests if "endpointslices" in path]
+
+    watch(scenario, tmp_path)
+
+
+def test_proxies_that_may_not_be_counted_hold_nothing_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the right to the slices nothing is stale, and one line says what is missing, until there is the right."""
+
+    async def scenario(fake: FakeApiserver, world: World, watches: Watches) -> None:
+        fake.faults += [(f"GET {SLICES}", refusal(403, "Forbidden")) for _ in range(3)]
+        proxies(fake, "10.0.0.1")
+        await until(lambda: known(world) and fake.count(f"GET {SLICES}"))
+        assert [] == watches.stale()
+        await until(lambda: world.gateway_proxies.count == 1)
+        assert 4 == fake.count(f"GET {SLICES}")
+        [said] = [record.getMessage() for record in caplog.records if "endpointslices" in record.getMessage()]
+        assert said.startswith(
+            "endpointslices.discovery.k8s.io in edge may not be listed; the status of policies tells"
+        )
+
+    watch(scenario, tmp_path, gateway_service="edge/gateway")
+
+
+def test_a_right_that_is_taken_away_ends_the_count(tmp_path: Path) -> None:
+    """What was counted before may be wrong; with the right it is counted anew."""
+
+    async def scenario(fake: FakeApiserver, world: World, _: Watches) -> None:
+        proxies(fake, "10.0.0.1")
+        await until(lambda: world.gateway_proxies.count == 1)
+        await until(lambda: fake.count(f"WATCH {SLICES}") == 1)
+        fake.faults.append((f"WATCH {SLICES}", refusal(403, "Forbidden")))
+        fake.cut_watches()
+        await until(lambda: world.gateway_proxies.count is None)
+        await until(lambda: world.gateway_proxies.count == 1)
+        assert 2 == fake.count(f"GET {SLICES}")
+
+    watch(scenario, tmp_path, gateway_service="edge/gateway")

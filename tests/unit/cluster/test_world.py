@@ -281,3 +281,21 @@ def test_an_object_in_the_way_that_makes_way(case: Case, becomes_ours: bool) -> 
         store.remove(theirs)
 
     assert (["models/llm"], {"models/llm"}) == (case.renewed, case.woken())
+
+
+def test_the_number_of_proxies_concerns_who_has_limits() -> None:
+    """It is in every observation, and a change of it wakes the policies alone whose limits add up over the proxies."""
+    case = Case(Administrator("istio-system/ai-gateway", gateway_service="edge/gateway"))
+    case.policy(rateLimits=[{"name": "all", "requests": 20}])
+    case.policy("other", hosts=["b.example.com"])
+    case.policy("rejected", backends=[], rateLimits=[{"name": "all", "requests": 20}])
+    case.woken()
+    proxies = case.world.gateway_proxies
+    assert case.observe().gateway_proxies is None
+
+    proxies.replace([case.raw("a", "edge", endpoints=[{"addresses": ["10.0.0.1"]}])], 50, proxies.mark())
+
+    assert {"models/llm"} == case.woken()
+    assert 1 == case.observe().gateway_proxies
+    proxies.put(case.raw("a", "edge", endpoints=[{"addresses": ["10.0.0.2"]}], metadata={"resourceVersion": "60"}))
+    assert set() == case.woken()
