@@ -122,7 +122,7 @@ bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark on the real stack
 bench-main: ## Measure the whole operator beside a bare client (about 8 min; FLAGS=--quick for a look)
 
 .PHONY: bench-resilience
-bench-resilience: ## Measure policies on failing models beside hand-written routes (about 11 min; FLAGS=--quick for a look)
+bench-resilience: ## Measure policies on failing models beside hand-written routes (about 12 min; FLAGS=--quick for a look)
 
 $(addprefix bench-,$(BENCHES)): bench-%: $(VENV)
 	$(PY) -m tests.stack build --parts cluster,routing

@@ -65,30 +65,35 @@ class Outage:
     }
 
     def measure(self, place: Place) -> Reading:
-        """Let every side have the first outage at the same time, and ours the others."""
+        """Let ours and the others have their outages by turns: what those pile up must not be in the way of ours."""
+        sides = _sides(place)
+        ours = {suffix: side for suffix, side in sides.items() if suffix in ("", _CANCELS)}
+        others = [
+            ({suffix: sides[suffix] for suffix in (_DEFAULTS + engine, _ATTEMPTS3 + engine)}, after)
+            for engine, after in (("", place.sizes.long_after), (_CANCELS, place.sizes.after))
+        ]
         courses: dict[str, list[Course]] = defaultdict(list)
-        sides = {engine: _sides(place, engine) for engine in ("", _CANCELS)}
-        for engine, after in (("", place.sizes.long_after), (_CANCELS, place.sizes.after)):
-            for name, course in _outage(place, sides[engine], after).items():
-                courses[name].append(course)
-        ours = {engine: side for both in sides.values() for engine, side in both.items() if engine in ("", _CANCELS)}
-        for _ in range(place.sizes.outages - 1):
-            for name, course in _outage(place, ours, place.sizes.after).items():
-                courses[name].append(course)
+        for turn in range(max(place.sizes.outages, len(others))):
+            turns = [(ours, place.sizes.after)] if turn < place.sizes.outages else []
+            for having, after in turns + others[turn : turn + 1]:
+                for suffix, course in _outage(place, having, after).items():
+                    courses[suffix].append(course)
         return _reading(courses, ours[""].skipped)
 
 
-def _sides(place: Place, engine: str) -> dict[str, Side]:
-    """Return the three sides by what their figures' names end with."""
-    names = {side: f"outage{side}{engine}".replace("_", "-") for side in (_OURS, _DEFAULTS, _ATTEMPTS3)}
-    spec = routes.resilient(SLOTS, f"{PATIENCE:g}s")
-    return {
-        engine: place.by_policy(names[_OURS], place.model(names[_OURS]), spec),
-        _DEFAULTS + engine: place.by_hand(names[_DEFAULTS], place.model(names[_DEFAULTS])),
-        _ATTEMPTS3 + engine: place.by_hand(
-            names[_ATTEMPTS3], place.model(names[_ATTEMPTS3]), **routes.attempts3(SERVICE_SECONDS)
-        ),
-    }
+def _sides(place: Place) -> dict[str, Side]:
+    """Return all sides by what their figures' names end with."""
+    sides = {}
+    for engine in ("", _CANCELS):
+        ours, defaults, attempts3 = (engine, _DEFAULTS + engine, _ATTEMPTS3 + engine)
+        names = {suffix: f"outage{suffix}".replace("_", "-") for suffix in (ours, defaults, attempts3)}
+        models = {suffix: place.model(name) for suffix, name in names.items()}
+        spec = routes.resilient(SLOTS, f"{PATIENCE:g}s")
+        sides[ours] = place.by_policy(names[ours], models[ours], spec)
+        sides[defaults] = place.by_hand(names[defaults], models[defaults])
+        by_hand = routes.attempts3(SERVICE_SECONDS)
+        sides[attempts3] = place.by_hand(names[attempts3], models[attempts3], **by_hand)
+    return sides
 
 
 def _reading(courses: dict[str, list[Course]], skipped: tuple[str, ...]) -> Reading:
