@@ -145,7 +145,7 @@ def rate_limits(draw: Draw) -> list[Raw]:
     limits = []
     for index, name in enumerate(names):
         requests = draw(amounts())
-        optional = {"interval": durations(50, 3_600_000), "burst": st.integers(requests, 1_000_000)}
+        optional = {"interval": st.integers(50, 60_000).map(_spelt), "burst": st.integers(requests, 1_000_000)}
         required = {"name": st.just(name), "requests": st.just(requests)}
         limits.append(draw(_object(optional, required | ({"keyHeader": st.just(keys[index])} if index else {}))))
     return limits

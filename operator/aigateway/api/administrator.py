@@ -73,6 +73,13 @@ class Administrator:
         """Return the ``exportTo`` of routes through gateways: the policy's own namespace and the proxies'."""
         return [".", *sorted(set(self.gateway_namespaces) - {namespace})]
 
+    def may_limit(self, namespace: str, host: str) -> bool:
+        """Return whether a policy of ``namespace`` may limit requests for ``host``, as it does at every gateway.
+
+        A gateway of its own namespace is not enough: others may limit the host elsewhere.
+        """
+        return self.grants is None or any(grant.covers(namespace, grant.gateway, host) for grant in self.grants)
+
     def may_use(self, namespace: str, gateway: str, host: str) -> bool:
         """Return whether a policy of ``namespace`` may serve ``host`` on ``gateway``."""
         if self.grants is None or gateway.partition("/")[0] == namespace:

@@ -1,7 +1,7 @@
 """What a failure is called, whose fault it is, and whether the same request may be sent again.
 
 One table for everybody who has to tell failures apart: the statuses that a policy may name
-(:mod:`aigateway.api.types`), the gateway's error bodies and logs (:mod:`aigateway.core.render`), ``aigateway retries``
+(:mod:`aigateway.api.types`), the gateway's error bodies and logs (:mod:`aigateway.core.gateway`), ``aigateway retries``
 and the reference page.  It must not know how any of them writes it.
 
 Sources: RFC 9110 and RFC 6585 for statuses, Envoy's documentation of response flags for what the gateway itself makes.
@@ -9,7 +9,7 @@ Sources: RFC 9110 and RFC 6585 for statuses, Envoy's documentation of response f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -92,18 +92,6 @@ GATEWAY_ERRORS: tuple[GatewayError, ...] = (
         message="the deadline of the request has passed, or leaves too little time; it was not sent to a model",
     ),
     GatewayError(
-        "overloaded", 503, ("UO",), Severity.SERVER, retryable=True,
-        message="as many requests as the policy allows are under way or waiting; this one was not sent",
-    ),
-    GatewayError(
-        "no_healthy_upstream", 503, ("UH",), Severity.SERVER, retryable=True,
-        message="no replica of the model can take requests now; this one was not sent",
-    ),
-    GatewayError(
-        "connect_failure", 503, ("UF",), Severity.SERVER, retryable=True,
-        message="no connection to the model could be made; the request was not sent",
-    ),
-    GatewayError(
         "upstream_timeout", 504, ("UT",), Severity.SERVER, retryable=False,
         message="the model did not answer in time; it may still be working on the request",
     ),
@@ -119,8 +107,30 @@ GATEWAY_ERRORS: tuple[GatewayError, ...] = (
         "upstream_reset", 503, ("UC", "UR", "LR", "UPE"), Severity.SERVER, retryable=False,
         message="the connection to the model broke; it may have worked on the request",
     ),
+    GatewayError(
+        "connect_failure", 503, ("UF",), Severity.SERVER, retryable=True,
+        message="no connection to the model could be made; the request was not sent",
+    ),
+    GatewayError(
+        "no_healthy_upstream", 503, ("UH",), Severity.SERVER, retryable=True,
+        message="no replica of the model can take requests now; this one was not sent",
+    ),
+    GatewayError(
+        "overloaded", 503, ("UO",), Severity.SERVER, retryable=True,
+        message="as many requests as the policy allows are under way or waiting; this one was not sent",
+    ),
 )  # fmt: skip
-"""Responses that the gateway makes, in the order in which they are looked for: the first whose flag is set."""
+"""Responses that the gateway makes, in the order in which they are looked for: the first whose flag is set.
+
+What tells most of the request comes first: Envoy adds the flag of overload where a budget refuses a retry.
+"""
+
+
+def after_attempts(error: GatewayError) -> GatewayError:
+    """Return what a failure is once an earlier attempt of the request was made: flags tell of the last one alone."""
+    what = error.message.partition(";")[0]
+    return replace(error, retryable=False, message=f"{what}; an earlier attempt may have been worked on")
+
 
 OTHER_GATEWAY_ERROR = GatewayError(
     "gateway_error", 503, (), Severity.SERVER, retryable=False, message="the gateway could not serve the request"

@@ -115,6 +115,12 @@ def _ungranted(parsed: AIGatewayPolicy, gateways: tuple[str, ...], administrator
                     "use a host and gateway that are granted to it, or ask the administrator for a grant"
                 )
                 yield Problem(f"spec.hosts[{index}]", message)
+        if parsed.spec.rate_limits and not administrator.may_limit(namespace, host):
+            message = (
+                f"namespace {namespace} has no grant for {host}, which rate limits need on gateways of its own, too: "
+                "remove spec.rateLimits, or ask the administrator for a grant"
+            )
+            yield Problem("spec.rateLimits", message)
 
 
 def _invalid(problems: tuple[Problem, ...]) -> Rejection:

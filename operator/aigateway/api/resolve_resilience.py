@@ -29,7 +29,6 @@ DEFAULT_CONDITIONS = (
     RetryCondition.REFUSED_STREAM,
     RetryCondition.RESET_BEFORE_REQUEST,
 )
-DEFAULT_ATTEMPTS = 2
 DEFAULT_MIN_RETRY_CONCURRENCY = 3
 """Istio's and Envoy's own, written out because some versions of Istio take an absent one for 0."""
 

@@ -194,6 +194,12 @@ class Timeouts:
     deadline_header: str | None = None
 
 
+DEFAULT_ATTEMPTS = 2
+"""Retries after the first try, as Istio's own default."""
+ENVOY_BACKOFF: Milliseconds = 25
+"""Envoy's bound on the wait before a first retry where none is set."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Bounds on the random wait before a retry; ``maximum`` None: ten times ``initial``, Envoy's own cap."""

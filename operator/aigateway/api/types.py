@@ -83,7 +83,7 @@ WholeSeconds = Annotated[
 FillInterval = Annotated[
     str,
     Field(min_length=1, max_length=28),
-    _between("50ms", "1h", DURATION, "must be a duration from 50ms to 1h, such as 1s or 1m"),
+    _between("50ms", "1m", DURATION, "must be a duration from 50ms to 1m, such as 1s or 30s"),
 ]
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"

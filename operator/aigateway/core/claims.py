@@ -82,6 +82,9 @@ def claims_of(policy: ResolvedPolicy) -> frozenset[Claim]:
     found = {gateway_claim(host, gateway, policy.path_prefix) for host in policy.hosts for gateway in policy.gateways}
     if policy.service is not None:
         found.add(mesh_claim(namespace, policy.service.name))
+    if policy.rate_limits:
+        # Envoy keeps them by host, whatever the gateway: a second policy's would take the place of the first's.
+        found |= {Claim(f"rate limits of host {host}", routed=False) for host in policy.hosts}
     for backend in policy.backends:
         if policy.configures_connections:
             found.add(Claim(f"connections to Service {namespace}/{backend.service}", routed=False))

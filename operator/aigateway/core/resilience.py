@@ -130,12 +130,12 @@ def _balancing(balancing: LoadBalancing) -> str:
 
 
 def _limit(limit: RateLimit, proxies: int | None) -> str:
-    """Return a limit in words; each proxy counts for itself, so their number makes the total."""
+    """Return a limit in words; each proxy counts for itself at each port, so their number makes the total of one."""
     key = f" for each {limit.key_header}" if limit.key_header else ""
     each = f"{limit.requests} in {format_duration(limit.interval)}, up to {limit.burst} at once"
     counted = "1 proxy" if proxies == 1 else f"{proxies} proxies"
-    total = f"; {limit.requests * proxies} in all with {counted}" if proxies else ""
-    return f"{limit.name}: {each}{key}, in each gateway proxy{total}"
+    total = f"; {limit.requests * proxies} in all at a port with {counted}" if proxies else ""
+    return f"{limit.name}: {each}{key}, at each port of each gateway proxy{total}"
 
 
 def _duration(milliseconds: Milliseconds | None) -> str | None:

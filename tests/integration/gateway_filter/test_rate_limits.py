@@ -14,7 +14,7 @@ def test_limit_is_shared_by_the_routes_and_hosts_of_a_policy(
     serve: Serve, gateway: Traffic, backend: Backend, host: str, namespace: str
 ) -> None:
     """A token taken on one route is missing on the other, and on the other host; the refusal says when to come back."""
-    limits = rate_limits([RateLimit("all", 1, 60_000, 4, None)], stat_prefix="limited")
+    limits = rate_limits([RateLimit("all", 1, 60_000, 4, None)], policy=f"{namespace}/chat", stat_prefix="limited")
     serve(ours(namespace), limits, hosts=(f"also.{host}",))
     paths = [(host, "/slow"), (host, "/"), (f"also.{host}", "/slow"), (f"also.{host}", "/")]
 
@@ -33,7 +33,7 @@ def test_limit_by_key_is_one_for_each_value(
 ) -> None:
     """Each key has its own tokens, requests without a key are free, and those of a key share the policy's."""
     keyed = RateLimit("by-key", 1, 60_000, 2, "x-api-key")
-    serve(ours(namespace), rate_limits([keyed], stat_prefix="limited"))
+    serve(ours(namespace), rate_limits([keyed], policy=f"{namespace}/chat", stat_prefix="limited"))
 
     by_key = {key: [ask(gateway, host, x_api_key=key).status for _ in range(3)] for key in ("a", "b")}
     without = {ask(gateway, host).status for _ in range(20)}
@@ -48,7 +48,7 @@ def test_retry_after_is_that_of_the_bucket_that_was_empty(
 ) -> None:
     """A client that had none of a fast limit's tokens need not wait for a slow one's; a model's own wait stays."""
     limits = [RateLimit("all", 1, 2_000, 3, None), RateLimit("by-key", 1, 3_600_000, 50, "x-api-key")]
-    serve(ours(namespace), rate_limits(limits, stat_prefix="limited"))
+    serve(ours(namespace), rate_limits(limits, policy=f"{namespace}/chat", stat_prefix="limited"))
 
     refused = next(got for _ in range(20) if (got := ask(gateway, host)).status == 429)
 

@@ -73,13 +73,14 @@ def test_only_idempotent_requests_are_executed_again(
     )
     serving(gateway, host)
     arrivals: dict[str, dict[int, int]] = {}
-    for name, request in {
+    requests: dict[str, dict[str, Any]] = {
         "GET": {},
         "keyed POST": {"method": "POST", "headers": KEY},
         "POST with an empty key": {"method": "POST", "headers": {"idempotency-key": ""}},
         "POST": {"method": "POST"},
         "DELETE": {"method": "DELETE"},
-    }.items():
+    }
+    for name, request in requests.items():
         backend.reset()
         backend.behave(**fault)
         gateway.send(host, 10, **request)

@@ -102,8 +102,8 @@ def test_what_is_in_effect(fields: dict[str, Any], expected: dict[str, Any]) -> 
     [
         pytest.param(None, "", id="unknown"),
         pytest.param(0, "", id="none"),
-        pytest.param(1, "; 10 in all with 1 proxy", id="one"),
-        pytest.param(3, "; 30 in all with 3 proxies", id="three"),
+        pytest.param(1, "; 10 in all at a port with 1 proxy", id="one"),
+        pytest.param(3, "; 30 in all at a port with 3 proxies", id="three"),
     ],
 )
 def test_a_limit_tells_the_total(proxies: int | None, expected: str) -> None:
@@ -112,4 +112,6 @@ def test_a_limit_tells_the_total(proxies: int | None, expected: str) -> None:
 
     told = describe_resilience(of, proxies)["rateLimits"]
 
-    assert [f"client: 10 in 1s, up to 20 at once for each x-api-key, in each gateway proxy{expected}"] == told
+    assert [
+        f"client: 10 in 1s, up to 20 at once for each x-api-key, at each port of each gateway proxy{expected}"
+    ] == told

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aigateway.api.model import cel_literal
+from aigateway.api.resolved import DEFAULT_ATTEMPTS, ENVOY_BACKOFF
 from aigateway.api.rules.rule import Rule, repeated, unless
 from aigateway.api.types import DURATION, parse_duration
 from aigateway.api.v1alpha1.policy import PolicySpec
 from aigateway.api.v1alpha1.resilience import Retries
 
 _DURATION = cel_literal(DURATION)
-_ENVOY_BACKOFF_MS = 25
-"""Envoy's base interval where none is set."""
-
-_ATTEMPTS = "(has(self.retries) && has(self.retries.attempts) ? self.retries.attempts : 2)"
-_INITIAL = "(has(self.retries) && has(self.retries.backoff) ? self.retries.backoff.initial : '25ms')"
+_ATTEMPTS = f"(has(self.retries) && has(self.retries.attempts) ? self.retries.attempts : {DEFAULT_ATTEMPTS})"
+_INITIAL = f"(has(self.retries) && has(self.retries.backoff) ? self.retries.backoff.initial : '{ENVOY_BACKOFF}ms')"
 
 
 def _milliseconds(cel: str) -> str:
@@ -33,7 +31,7 @@ def _leaves_time(spec: PolicySpec) -> bool:
         return True
     if parse_duration(timeouts.per_try) > parse_duration(timeouts.request):
         return True  # that has a rule of its own
-    wait = parse_duration(retries.backoff.initial) if retries.backoff else _ENVOY_BACKOFF_MS
+    wait = parse_duration(retries.backoff.initial) if retries.backoff else ENVOY_BACKOFF
     needed = parse_duration(timeouts.per_try) * (retries.attempts + 1) + wait * retries.attempts
     return needed <= parse_duration(timeouts.request)
 
@@ -82,8 +80,8 @@ BETWEEN_BLOCKS: tuple[Rule[PolicySpec], ...] = (
         f"{_milliseconds('self.timeouts.perTry')} * ({_ATTEMPTS} + 1) + {_milliseconds(_INITIAL)} * {_ATTEMPTS} <= "
         f"{_milliseconds('self.timeouts.request')}",
         "spec.timeouts.request leaves no time for every attempt: it must be at least (attempts + 1) x perTry + "
-        "attempts x backoff.initial (attempts: 2 unless set, initial: 25ms unless set); raise request, or lower "
-        "perTry or attempts",
+        f"attempts x backoff.initial (attempts: {DEFAULT_ATTEMPTS} unless set, initial: {ENVOY_BACKOFF}ms unless set); "
+        "raise request, or lower perTry or attempts",
         unless(_leaves_time, "timeouts.request"),
         "timeouts",
     ),

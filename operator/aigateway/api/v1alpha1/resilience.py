@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aigateway.api.model import ListType, Model
-from aigateway.api.resolved import Balancing, NonIdempotent, RetryCondition
+from aigateway.api.resolved import DEFAULT_ATTEMPTS, Balancing, NonIdempotent, RetryCondition
 from aigateway.api.types import (
     BufferLimit,
     Duration,
@@ -80,7 +80,7 @@ class Budget(Model):
 class Retries(Model):
     """When a failed attempt is tried again. Without this block: 2 retries, only where nothing was processed."""
 
-    attempts: Annotated[int, Field(ge=0, le=10)] = 2
+    attempts: Annotated[int, Field(ge=0, le=10)] = DEFAULT_ATTEMPTS
     """Retries after the first try (default 2); 0 switches retries off."""
     conditions: (
         Annotated[
@@ -197,9 +197,11 @@ class RateLimit(Model):
     requests: Limit
     """Requests that are let through in each interval."""
     interval: FillInterval | None = None
-    """Time after which as many are let through again (default 1s)."""
+    """Time after which as many are let through again (default 1s, at most 1m: whatever changes the routes of a gateway
+    fills its buckets)."""
     burst: Limit | None = None
     """Most requests at once after a pause (default: as requests)."""
     key_header: HeaderName | None = None
     """Request header each value of which has a bucket of its own, such as x-api-key; requests without it are not
-    limited by this entry. Left out: one bucket for all requests."""
+    limited by this entry, and who makes up keys gets round it: set a limit without a key as well. A value of over 256
+    bytes is refused. Left out: one bucket for all requests."""

@@ -17,8 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from aigateway.api.classification import ANSWERS, GATEWAY_ERRORS, OTHER_GATEWAY_ERROR, GatewayError, Severity
-from aigateway.core.gateway.deadline_lua import deadline_lua
+from aigateway.api.classification import (
+    ANSWERS,
+    GATEWAY_ERRORS,
+    OTHER_GATEWAY_ERROR,
+    GatewayError,
+    Severity,
+    after_attempts,
+)
+from aigateway.core.gateway.deadline_lua import LONGEST_KEY, deadline_lua
 from aigateway.core.gateway.route_extension import (
     DEADLINE_FILTER,
     DEADLINE_SCRIPT,
@@ -27,7 +34,7 @@ from aigateway.core.gateway.route_extension import (
     RATE_LIMIT_TYPE,
     RETRY_AFTER_FILTER,
 )
-from aigateway.core.identity import GATEWAY_FILTER_CONTRACT_ANNOTATION
+from aigateway.core.identity import GATEWAY_FILTER_CONTRACT_ANNOTATION, GATEWAY_FILTER_PART, PART_LABEL
 
 Body = dict[str, Any]
 
@@ -36,8 +43,6 @@ CONTRACT = 1
 that during an upgrade the routes of the earlier operator keep what they have."""
 
 NAME = "aigateway-gateway-filter"
-PART_LABEL = "aigateway.dev/part"
-PART = "gateway-filter"
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 _MANAGER = "envoy.filters.network.http_connection_manager"
@@ -54,27 +59,35 @@ _INVALID_DEADLINE = GatewayError(
     "invalid_request", 400, (), Severity.CLIENT, retryable=False,
     message="the deadline of the request is not a time; it was not sent to a model",
 )  # fmt: skip
+_KEY_TOO_LONG = GatewayError(
+    "invalid_request", 400, (), Severity.CLIENT, retryable=False,
+    message=f"the key is longer than {LONGEST_KEY} bytes; the request was not sent to a model",
+)  # fmt: skip
+_REFUSED_BY_SCRIPT = {"late": _DEADLINE_EXCEEDED, "invalid": _INVALID_DEADLINE, "too-long": _KEY_TOO_LONG}
+"""By what the script leaves in the request's metadata."""
 _REFUSED = "the gateway refused the request"
 
 _ROUTE = f"xds.route_metadata.filter_metadata['{EXTENSION}']"
-_REFUSAL = f"metadata.filter_metadata['{DEADLINE_FILTER}'].error_type"
+_BY_SCRIPT = f"metadata.filter_metadata['{DEADLINE_FILTER}']"
+_VIA_UPSTREAM = "has(response.code_details) && response.code_details == 'via_upstream'"
 _GRPC = "'content-type' in request.headers && request.headers['content-type'].startsWith('application/grpc')"
 _OURS = f"{_ROUTE}.errors == 'JSON' && !({_GRPC})"
 _TRACE_ID = "%CEL(re.extract(request.headers['traceparent'], '^[0-9a-f]{2}-([0-9a-f]{32})-.*$', '\\\\1'))%"
 
 
 def error_type_expression() -> str:
-    """Return the CEL of :func:`aigateway.api.classification.error_type`, and of what the deadline filter refused.
+    """Return the CEL of :func:`aigateway.api.classification.error_type`, and of what the script refused.
 
-    It has no percent sign, which ends it in Envoy's formats.
+    A model's own answer goes by its status: Envoy sets flags on it as well where it could not be tried again.  There is
+    no percent sign in it, which would end it in Envoy's formats.
     """
     by_flag = [
-        f"{' || '.join(_has_flag(flag) for flag in error.flags)} ? '{error.type}'"
+        f"!({_VIA_UPSTREAM}) && ({' || '.join(_has_flag(flag) for flag in error.flags)}) ? '{error.type}'"
         for error in GATEWAY_ERRORS
         if error.flags
     ]
     chain = [
-        f"'{DEADLINE_FILTER}' in metadata.filter_metadata ? {_REFUSAL}",
+        f"'{DEADLINE_FILTER}' in metadata.filter_metadata ? {_BY_SCRIPT}.error_type",
         *by_flag,
         f"!has(response.code) ? '{OTHER_GATEWAY_ERROR.type}'",
         "response.code < 400 ? null",
@@ -113,7 +126,7 @@ def gateway_filter(namespace: str) -> Body:
     body: Body = {
         "apiVersion": "networking.istio.io/v1alpha3",
         "kind": "EnvoyFilter",
-        "metadata": {"name": NAME, "namespace": namespace, "labels": {PART_LABEL: PART}},
+        "metadata": {"name": NAME, "namespace": namespace, "labels": {PART_LABEL: GATEWAY_FILTER_PART}},
         "spec": {
             "configPatches": [
                 _insert(DEADLINE_FILTER, _deadline_filter()),
@@ -167,11 +180,14 @@ def _mappers() -> Iterator[Body]:
 
     Statuses stay.  A gRPC client gets a status of its own, and the text as its message.
     """
-    for error in (_DEADLINE_EXCEEDED, _INVALID_DEADLINE):
-        ours = _cel(f"{_OURS} && {_REFUSAL} == '{error.type}'")
+    for kind, error in _REFUSED_BY_SCRIPT.items():
+        ours = _cel(f"{_OURS} && {_BY_SCRIPT}.refusal == '{kind}'")
         yield _mapper(ours, _error(error) | {"field": f"%DYNAMIC_METADATA({DEADLINE_FILTER}:field)%"})
     for error in GATEWAY_ERRORS:
         if error.flags and error.status:
+            if error.retryable:
+                again = _cel(f"{_OURS} && upstream.request_attempt_count > 1u")
+                yield _mapper(_all(again, _made_as(error)), _error(after_attempts(error)))
             yield _mapper(_all(_cel(_OURS), _made_as(error)), _error(error))
     refused = {
         "type": f"%CEL({_type_by_status(a.status for a in ANSWERS if a.severity is Severity.CLIENT)})%",
@@ -242,6 +258,7 @@ def _deadline_filter() -> Body:
         filter_name=DEADLINE_FILTER,
         late=(_DEADLINE_EXCEEDED.type, _DEADLINE_EXCEEDED.message),
         invalid=(_INVALID_DEADLINE.type, _INVALID_DEADLINE.message),
+        too_long=(_KEY_TOO_LONG.type, _KEY_TOO_LONG.message),
     )
     # By a name, so that it runs only where a route asks for it by that name.
     return {"@type": f"{_TYPE}.filters.http.lua.v3.Lua", "source_codes": {DEADLINE_SCRIPT: {"inline_string": script}}}

@@ -9,7 +9,9 @@ the names from here.  It must not know policies, decisions or EnvoyFilters: it r
   does not know them yet.
 - Envoy ignores the configuration of a filter that is not in the chain, so nothing breaks where the gateway filter is
   missing: there are no deadlines, limits, JSON bodies and log lines then.
-- Limits belong on a virtual host: Envoy keeps one set of token buckets for each place where they are written.
+- Limits belong on a virtual host: Envoy keeps one set of token buckets for each place where they are written.  Others
+  may have routes on the same host, on another port for instance: each bucket is for requests that a route of this
+  policy takes, which the route's metadata tells.
 """
 
 from __future__ import annotations
@@ -36,6 +38,14 @@ _RETRY_AFTER_SWITCH = "type.googleapis.com/envoy.extensions.filters.http.header_
 _MOST_KEYS = 10_000
 """Values of a key header with a bucket of their own; beyond that the one unseen for longest starts afresh."""
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+_POLICY = "policy"
+_OF_POLICY = {
+    "metadata": {
+        "descriptor_key": _POLICY,
+        "source": "ROUTE_ENTRY",
+        "metadata_key": {"key": EXTENSION, "path": [{"key": _POLICY}]},
+    }
+}
 _UNLIMITED = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
 
 
@@ -68,30 +78,42 @@ def deadline(
     }
 
 
-def rate_limits(limits: Sequence[RateLimit], *, stat_prefix: str) -> Body:
+def bounded_keys(limits: Sequence[RateLimit]) -> Body:
+    """Return what a route carries so that no value of a key header is too long to be kept; empty without such limits.
+
+    The same script does it that looks at deadlines, so that the parameters of both stand under one name.
+    """
+    keys = [limit.key_header for limit in limits if limit.key_header is not None]
+    if not keys:
+        return {}
+    return {
+        "metadata": {"filter_metadata": {DEADLINE_FILTER: {"keys": keys}}},
+        "typed_per_filter_config": {DEADLINE_FILTER: {"@type": _LUA_SWITCH, "name": DEADLINE_SCRIPT}},
+    }
+
+
+def rate_limits(limits: Sequence[RateLimit], *, policy: str, stat_prefix: str) -> Body:
     """Return the ``typed_per_filter_config`` of a virtual host with these limits, of which one at most has no key.
 
-    Counters are ``<stat_prefix>.http_local_rate_limit.rate_limited`` and its like.  Responses tell what is left, in
+    ``policy`` is ``namespace/name``, as in the metadata of its routes.  Counters are
+    ``<stat_prefix>.http_local_rate_limit.rate_limited`` and its like.  Responses tell what is left, in
     ``x-ratelimit-limit``, ``-remaining`` and ``-reset``.
     """
-    unkeyed = next((limit for limit in limits if limit.key_header is None), None)
-    keyed = [limit for limit in limits if limit.key_header is not None]
     config: Body = {
         "@type": RATE_LIMIT_TYPE,
         "stat_prefix": stat_prefix,
         "filter_enabled": _ALWAYS,
         "filter_enforced": _ALWAYS,
-        "token_bucket": _UNLIMITED if unkeyed is None else _bucket(unkeyed),
-        # A request takes from the buckets of its keys first, and from this one only if those let it through.
-        "always_consume_default_token_bucket": unkeyed is not None,
+        # The default bucket is for requests that no descriptor is for: those of routes that are not this policy's.
+        "token_bucket": _UNLIMITED,
+        "always_consume_default_token_bucket": False,
         "rate_limited_as_resource_exhausted": True,
         "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
         "response_headers_to_add": [_overwrite("retry-after", str(retry_after(limits)))],
+        "rate_limits": [{"actions": [_OF_POLICY, *_key(limit)]} for limit in limits],
+        "descriptors": [_descriptor(limit, policy) for limit in limits],
+        "max_dynamic_descriptors": _MOST_KEYS,
     }
-    if keyed:
-        config["rate_limits"] = [{"actions": [_key(limit)]} for limit in keyed]
-        config["descriptors"] = [_bucket_for_each_value(limit) for limit in keyed]
-        config["max_dynamic_descriptors"] = _MOST_KEYS
     return {"typed_per_filter_config": {RATE_LIMIT_FILTER: config, RETRY_AFTER_FILTER: {"@type": _RETRY_AFTER_SWITCH}}}
 
 
@@ -109,12 +131,16 @@ def _bucket(limit: RateLimit) -> Body:
     return {"max_tokens": limit.burst, "tokens_per_fill": limit.requests, "fill_interval": interval}
 
 
-def _key(limit: RateLimit) -> Body:
-    return {"request_headers": {"header_name": limit.key_header, "descriptor_key": limit.name}}
+def _key(limit: RateLimit) -> list[Body]:
+    if limit.key_header is None:
+        return []
+    return [{"request_headers": {"header_name": limit.key_header, "descriptor_key": limit.name}}]
 
 
-def _bucket_for_each_value(limit: RateLimit) -> Body:
-    return {"entries": [{"key": limit.name, "value": ""}], "token_bucket": _bucket(limit)}
+def _descriptor(limit: RateLimit, policy: str) -> Body:
+    """Return the bucket of a limit; an empty value stands for one bucket for each value."""
+    each = [] if limit.key_header is None else [{"key": limit.name, "value": ""}]
+    return {"entries": [{"key": _POLICY, "value": policy}, *each], "token_bucket": _bucket(limit)}
 
 
 def _overwrite(name: str, value: str) -> Body:

@@ -8,6 +8,7 @@ clients in the mesh.  Rules that shape the output:
   with them the token streams of every other policy.  Filters of a listener are there already, in the gateway filter,
   and routes switch them on.
 - Routes are matched by name alone; a virtual host by its domain, since its name has the port of the gateway in it.
+  Such a patch reaches every port of the host, also where others have routes: what it adds acts on this policy's alone.
 - MERGE adds to lists; nothing here is in a list that Istio fills.
 - A proxy merges changes of health for up to a second (``update_merge_window``) and sends requests to ejected replicas
   meanwhile; where replicas are ejected, that is switched off.
@@ -16,12 +17,20 @@ clients in the mesh.  Rules that shape the output:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 from aigateway.api.administrator import Administrator
-from aigateway.api.resolved import AccessLog, CircuitBreaker, ErrorFormat, Milliseconds, ResolvedPolicy
+from aigateway.api.resolved import (
+    ENVOY_BACKOFF,
+    AccessLog,
+    CircuitBreaker,
+    ErrorFormat,
+    Milliseconds,
+    ResolvedPolicy,
+)
 from aigateway.core.decision import Decision
-from aigateway.core.gateway.route_extension import deadline, rate_limits, route_metadata
+from aigateway.core.gateway.route_extension import bounded_keys, deadline, rate_limits, route_metadata
 from aigateway.core.identity import gateway_envoy_filter, generated, mesh_envoy_filter
 from aigateway.core.routes import base_name, retries_at_all, route_names, stat_prefix
 
@@ -29,8 +38,6 @@ Body = dict[str, Any]
 
 GATEWAY = "GATEWAY"
 SIDECAR = "SIDECAR_OUTBOUND"
-ENVOY_BACKOFF: Milliseconds = 25
-"""Bound on the wait before a first retry where none is set."""
 
 
 def render_envoy_filters(policy: ResolvedPolicy, decision: Decision, administrator: Administrator) -> tuple[Body, ...]:
@@ -56,7 +63,7 @@ def _patches(policy: ResolvedPolicy, decision: Decision, administrator: Administ
         if value:
             yield _patch("HTTP_ROUTE", {"routeConfiguration": {"vhost": {"route": {"name": name}}}}, value, context)
     if context == GATEWAY and policy.rate_limits:
-        limits = rate_limits(policy.rate_limits, stat_prefix=stat_prefix(base_name(policy.key)))
+        limits = rate_limits(policy.rate_limits, policy=str(policy.key), stat_prefix=stat_prefix(base_name(policy.key)))
         for host in policy.hosts:
             yield _patch("VIRTUAL_HOST", {"routeConfiguration": {"vhost": {"domainName": host}}}, limits, context)
     if policy.circuit_breaker is not None:
@@ -78,21 +85,26 @@ def _extension(policy: ResolvedPolicy, *, idempotent: bool) -> Body:
     """Return what makes the filters of the gateway act on a route; empty: nothing is asked of them."""
     log = None if policy.access_log is AccessLog.NONE else str(policy.access_log)
     json = policy.error_format is ErrorFormat.JSON
-    extension: Body = {}
-    if json or log:
-        extension["metadata"] = route_metadata(str(policy.key), errors_json=json, log=log)
+    parts: list[Body] = [bounded_keys(policy.rate_limits)]
+    if json or log or policy.rate_limits:
+        parts.append({"metadata": route_metadata(str(policy.key), errors_json=json, log=log)})
     if policy.timeouts.deadline_header is not None:
-        own = deadline(
+        retries = policy.retries
+        part = deadline(
             policy.timeouts.deadline_header,
             request=policy.timeouts.request,
             per_try=policy.timeouts.per_try,
-            backoff=policy.retries.backoff.initial if policy.retries.backoff else ENVOY_BACKOFF,
-            attempts=policy.retries.attempts if retries_at_all(policy.retries, idempotent=idempotent) else 0,
+            backoff=retries.backoff.initial if retries.backoff else ENVOY_BACKOFF,
+            attempts=retries.attempts if retries_at_all(retries, idempotent=idempotent) else 0,
         )
-        shared = extension.get("metadata", {"filter_metadata": {}})["filter_metadata"]
-        extension |= own
-        extension["metadata"] = {"filter_metadata": {**shared, **own["metadata"]["filter_metadata"]}}
-    return extension
+        parts.append(part)
+    return reduce(_merged, parts, {})
+
+
+def _merged(one: Body, other: Body) -> Body:
+    """Return two parts of a route as one; what both have are objects, or the same."""
+    both = {name: _merged(one[name], other[name]) for name in one.keys() & other.keys() if isinstance(one[name], dict)}
+    return {**one, **other, **both}
 
 
 def _route(policy: ResolvedPolicy, *, idempotent: bool) -> Body:

@@ -31,7 +31,7 @@ from aigateway.api.resolved import (
 from aigateway.api.types import format_duration
 from aigateway.core.decision import Decision, Target
 from aigateway.core.identity import gateway_virtual_service, generated, mesh_virtual_service
-from aigateway.core.routes import IDEMPOTENT, is_split, retry_on, safe_conditions, stat_prefix
+from aigateway.core.routes import IDEMPOTENT, base_name, is_split, retry_on, safe_conditions, stat_prefix
 
 Body = dict[str, Any]
 
@@ -79,7 +79,7 @@ def _http(policy: ResolvedPolicy, decision: Decision, cluster_domain: str, port:
     """Yield the HTTP routes in the order in which Envoy tries them."""
     split = _split_destinations(policy, decision, cluster_domain)
     by_name = {target.backend.name: target for target in decision.targets}
-    base = f"{policy.key.namespace}/{policy.key.name}"
+    base = base_name(policy.key)
     for route in policy.routes:
         destinations = split if route.backend is None else [_pinned(by_name[route.backend], policy, cluster_domain)]
         yield from _with_retries(f"{base}/{route.name}", _matches(route, policy, port), destinations, policy)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from aigateway.core.gateway.deadline_lua import deadline_lua
 
-SCRIPT = deadline_lua(filter_name="a.filter", late=("late", "too late"), invalid=("invalid", "no time"))
+SCRIPT = deadline_lua(
+    filter_name="a.filter", late=("gone", "too late"), invalid=("bad", "no time"), too_long=("bad", "too long")
+)
 
 
 def test_answers_are_named_as_given() -> None:
     """Types, messages and the filter's name are put into the script."""
     assert 'message = "too late"' in SCRIPT
-    assert 'kind = "invalid"' in SCRIPT
-    assert 'dynamic:set("a.filter", "error_type", refusal.kind)' in SCRIPT
+    assert 'error_type = "gone"' in SCRIPT
+    assert 'dynamic:set("a.filter", "error_type", refusal.error_type)' in SCRIPT
 
 
 def test_patterns_are_those_of_lua() -> None:

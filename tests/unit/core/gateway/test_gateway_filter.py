@@ -97,8 +97,17 @@ def test_error_type_is_that_of_the_classification(status: int, flags: frozenset[
     assert error_type(status, flags) == evaluated(error_type_expression(), status, flags)
 
 
-def evaluated(expression: str, status: int, flags: frozenset[str]) -> str | None:
+@pytest.mark.parametrize("flags", [frozenset({flag}) for flag in FLAG_BITS], ids="-".join)
+def test_a_models_own_answer_goes_by_its_status(flags: frozenset[str]) -> None:
+    """Envoy says overload of an answer that a budget kept from being retried, and timeout of one of two attempts."""
+    assert "unavailable" == evaluated(error_type_expression(), 503, flags, via_upstream=True)
+    assert evaluated(error_type_expression(), 200, flags, via_upstream=True) is None
+
+
+def evaluated(expression: str, status: int, flags: frozenset[str], *, via_upstream: bool = False) -> str | None:
     """Return what Envoy would make of the chain of conditions, with the numbers it would put in."""
+    answered = "has(response.code_details) && response.code_details == 'via_upstream'"
+    expression = expression.replace(f"!({answered}) && ", f"{not via_upstream} and ")
     number = str(sum(FLAG_BITS[flag] for flag in flags))
     for part in expression.split(" : "):
         condition, _, value = part.rpartition(" ? ")

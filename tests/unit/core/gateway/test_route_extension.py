@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aigateway.api.resolved import RateLimit
 from aigateway.core.gateway.route_extension import (
     DEADLINE_FILTER,
     RATE_LIMIT_FILTER,
+    bounded_keys,
     deadline,
     rate_limits,
     retry_after,
@@ -55,35 +58,55 @@ def test_deadline_is_switched_on_by_the_name_of_the_script() -> None:
     assert {DEADLINE_FILTER: switch} == pieces["typed_per_filter_config"]
 
 
-def test_limit_without_a_key_is_the_default_bucket() -> None:
-    """All requests take from one bucket, which holds the burst and is filled at the rate."""
-    config = rate_limits([ALL], stat_prefix="models_chat")["typed_per_filter_config"][RATE_LIMIT_FILTER]
-
-    assert {"max_tokens": 200, "tokens_per_fill": 100, "fill_interval": "1.000s"} == config["token_bucket"]
-    assert config["always_consume_default_token_bucket"] is True
-    assert "descriptors" not in config
+def limited(*limits: RateLimit) -> dict[str, Any]:
+    """Return the configuration of the rate limit filter."""
+    found = rate_limits(limits, policy="models/chat", stat_prefix="models_chat")
+    config: dict[str, Any] = found["typed_per_filter_config"][RATE_LIMIT_FILTER]
+    return config
 
 
-def test_limits_by_key_alone_leave_requests_without_the_key_free() -> None:
-    """Each limit has a bucket for every value of its header, and the default one never runs dry."""
-    config = rate_limits([BY_KEY, BY_TENANT], stat_prefix="models_chat")["typed_per_filter_config"][RATE_LIMIT_FILTER]
+def test_buckets_are_for_routes_of_the_policy_alone() -> None:
+    """On the same host others may have routes: their requests take from no bucket of ours."""
+    config = limited(ALL, BY_KEY)
 
-    assert ["by-key", "by-tenant"] == [each["entries"][0]["key"] for each in config["descriptors"]]
-    assert ["", ""] == [each["entries"][0]["value"] for each in config["descriptors"]]
-    assert {"header_name": "x-api-key", "descriptor_key": "by-key"} == config["rate_limits"][0]["actions"][0][
+    assert {"policy": "models/chat"} == {e["key"]: e["value"] for e in config["descriptors"][0]["entries"]}
+    [of_policy] = config["rate_limits"][0]["actions"]
+    assert ("ROUTE_ENTRY", "aigateway.dev") == (
+        of_policy["metadata"]["source"],
+        of_policy["metadata"]["metadata_key"]["key"],
+    )
+    assert all(of_policy == limit["actions"][0] for limit in config["rate_limits"])
+    assert (False, 2**32 - 1) == (
+        config["always_consume_default_token_bucket"],
+        config["token_bucket"]["max_tokens"],
+    )
+
+
+def test_a_bucket_holds_the_burst_and_is_filled_at_the_rate() -> None:
+    """Tokens, tokens an interval, and the interval."""
+    [descriptor] = limited(ALL)["descriptors"]
+
+    assert {"max_tokens": 200, "tokens_per_fill": 100, "fill_interval": "1.000s"} == descriptor["token_bucket"]
+
+
+def test_each_limit_by_key_has_a_bucket_for_every_value() -> None:
+    """An empty value in Envoy's words; requests without the key match none of them."""
+    config = limited(BY_KEY, BY_TENANT)
+
+    assert ["by-key", "by-tenant"] == [each["entries"][1]["key"] for each in config["descriptors"]]
+    assert ["", ""] == [each["entries"][1]["value"] for each in config["descriptors"]]
+    assert {"header_name": "x-api-key", "descriptor_key": "by-key"} == config["rate_limits"][0]["actions"][1][
         "request_headers"
     ]
-    assert config["always_consume_default_token_bucket"] is False
-    assert 2**32 - 1 == config["token_bucket"]["max_tokens"]
 
 
-def test_request_has_to_fit_into_both_kinds_of_limit() -> None:
-    """With a limit for all and one by key, a request that its key lets through takes from the common bucket as well."""
-    config = rate_limits([BY_KEY, ALL], stat_prefix="models_chat")["typed_per_filter_config"][RATE_LIMIT_FILTER]
+def test_keys_are_bounded_where_there_are_any() -> None:
+    """The script looks at their length, since the proxy keeps what it counts by."""
+    found = bounded_keys([ALL, BY_KEY, BY_TENANT])
 
-    assert 200 == config["token_bucket"]["max_tokens"]
-    assert 1 == len(config["descriptors"])
-    assert config["always_consume_default_token_bucket"] is True
+    assert {"keys": ["x-api-key", "x-tenant"]} == found["metadata"]["filter_metadata"][DEADLINE_FILTER]
+    assert DEADLINE_FILTER in found["typed_per_filter_config"]
+    assert {} == bounded_keys([ALL])
 
 
 @pytest.mark.parametrize(
