@@ -235,6 +235,85 @@ def test_each_key_has_a_limit_of_its_own(
     assert {200: 50} == without.statuses
 
 
+def test_keys_that_are_too_long_are_refused(
+    stack: Stack, apply: Apply, gateway: Traffic, backend: Backend, model: Deploy, host: str, namespace: str
+) -> None:
+    """The proxy keeps what it counts by, so that nobody may make it keep much."""
+    apply(
+        hosts=[host],
+        backends=[on(model("v1"))],
+        rateLimits=[{"name": "client", "requests": 100, "keyHeader": "X-Api-Key"}],
+    )
+    serving(gateway, host)
+    eventually(lambda: extended(stack, f"{namespace}/chat"), "the keys are looked at")
+    backend.reset()
+
+    long, short = (gateway.send(host, 5, headers={"x-api-key": "k" * size}) for size in (257, 256))
+
+    assert ({400: 5}, {200: 5}) == (long.statuses, short.statuses)
+    assert ("invalid_request", "x-api-key") == tuple(long.all[0].body["error"][name] for name in ("type", "field"))
+    assert 5 == len(backend.seen())
+
+
+def test_limits_reach_no_route_of_others(
+    stack: Stack, apply: Apply, gateway: Traffic, model: Deploy, host: str, namespace: str
+) -> None:
+    """A policy that limits the same host at a gateway of its own takes nothing from those who serve it elsewhere."""
+    v1, v2 = model("v1"), model("v2")
+    apply(hosts=[host], backends=[on(v1)])
+    serving(gateway, host)
+    apply(
+        "greedy",
+        hosts=[host],
+        gateways=[f"{namespace}/own"],
+        backends=[on(v2)],
+        rateLimits=[{"name": "all", "requests": 1, "interval": "1m"}],
+    )
+    limited = f'"value": "{namespace}/greedy"'
+    dump = "/config_dump?resource=dynamic_route_configs"
+    eventually(lambda: limited in stack.gateway.admin(dump), "Envoy has the other's limit on the host")
+
+    assert {200: 50} == gateway.send(host, 50).statuses
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        pytest.param({"delay": 2}, "upstream_timeout", id="too-slow"),
+        pytest.param({"reset": "request"}, "upstream_reset", id="reset-after-reading"),
+    ],
+)
+def test_what_was_executed_is_never_called_unsent(
+    apply: Apply, gateway: Traffic, backend: Backend, model: Deploy, host: str, fault: dict[str, Any], kind: str
+) -> None:
+    """A budget that refuses a retry makes no overload of a request that a model has had."""
+    apply(
+        hosts=[host],
+        backends=[on(model("v1", replicas=2))],
+        timeouts={"perTry": "300ms"},
+        retries={
+            "attempts": 2,
+            "conditions": ["ConnectFailure", "Reset", "GatewayError"],
+            "nonIdempotent": "TreatAsIdempotent",
+            "budget": {"percent": 1, "minConcurrency": 1},
+        },
+        errorFormat="JSON",
+    )
+    serving(gateway, host)
+    backend.reset()
+    backend.behave(**fault)
+
+    def failures() -> list[Any]:
+        answers = gateway.send(host, 30, method="POST", concurrency=30).all
+        return [answer.body["error"] for answer in answers if isinstance(answer.body, dict)]
+
+    errors = eventually(failures, "errors are JSON")
+
+    assert len(errors) >= 30
+    assert {kind} == {error["type"] for error in errors}
+    assert {False} == {error["retryable"] for error in errors}
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "fault"),
     [

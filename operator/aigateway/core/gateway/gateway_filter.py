@@ -68,6 +68,7 @@ _REFUSED_BY_SCRIPT = {"late": _DEADLINE_EXCEEDED, "invalid": _INVALID_DEADLINE, 
 _REFUSED = "the gateway refused the request"
 
 _ROUTE = f"xds.route_metadata.filter_metadata['{EXTENSION}']"
+_REPEATS = f"{_ROUTE}.repeats == 'Processed'"
 _BY_SCRIPT = f"metadata.filter_metadata['{DEADLINE_FILTER}']"
 _VIA_UPSTREAM = "has(response.code_details) && response.code_details == 'via_upstream'"
 _GRPC = "'content-type' in request.headers && request.headers['content-type'].startsWith('application/grpc')"
@@ -186,7 +187,7 @@ def _mappers() -> Iterator[Body]:
     for error in GATEWAY_ERRORS:
         if error.flags and error.status:
             if error.retryable:
-                again = _cel(f"{_OURS} && upstream.request_attempt_count > 1u")
+                again = _cel(f"{_OURS} && {_REPEATS} && upstream.request_attempt_count > 1u")
                 yield _mapper(_all(again, _made_as(error)), _error(after_attempts(error)))
             yield _mapper(_all(_cel(_OURS), _made_as(error)), _error(error))
     refused = {

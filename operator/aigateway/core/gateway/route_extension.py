@@ -49,9 +49,14 @@ _OF_POLICY = {
 _UNLIMITED = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
 
 
-def route_metadata(policy: str, *, errors_json: bool, log: str | None) -> Body:
-    """Return the ``metadata`` of a route: ``policy`` is ``namespace/name``, ``log`` is Requests, Attempts or None."""
+def route_metadata(policy: str, *, errors_json: bool, log: str | None, repeats: bool = False) -> Body:
+    """Return the ``metadata`` of a route: ``policy`` is ``namespace/name``, ``log`` is Requests, Attempts or None.
+
+    ``repeats``: requests of the route are tried again also where a model may have worked on them.
+    """
     ours: Body = {"policy": policy}
+    if repeats:
+        ours["repeats"] = "Processed"
     if errors_json:
         ours["errors"] = "JSON"
     if log is not None:

@@ -87,7 +87,8 @@ def _extension(policy: ResolvedPolicy, *, idempotent: bool) -> Body:
     json = policy.error_format is ErrorFormat.JSON
     parts: list[Body] = [bounded_keys(policy.rate_limits)]
     if json or log or policy.rate_limits:
-        parts.append({"metadata": route_metadata(str(policy.key), errors_json=json, log=log)})
+        repeats = retries_at_all(policy.retries, idempotent=idempotent) and idempotent
+        parts.append({"metadata": route_metadata(str(policy.key), errors_json=json, log=log, repeats=repeats)})
     if policy.timeouts.deadline_header is not None:
         retries = policy.retries
         part = deadline(

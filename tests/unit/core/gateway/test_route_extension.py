@@ -34,6 +34,8 @@ BY_TENANT = RateLimit("by-tenant", 10, 60_000, 20, "x-tenant")
 )
 def test_route_metadata(errors_json: bool, log: str | None, expected: dict[str, str]) -> None:
     """A route says whose it is, and names only what is wanted of the gateway."""
+    repeated = route_metadata("models/chat", errors_json=errors_json, log=log, repeats=True)
+    assert {"filter_metadata": {"aigateway.dev": {**expected, "repeats": "Processed"}}} == repeated
     found = route_metadata("models/chat", errors_json=errors_json, log=log)
 
     assert {"filter_metadata": {"aigateway.dev": expected}} == found
