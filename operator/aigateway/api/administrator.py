@@ -58,6 +58,7 @@ class Administrator:
     gateways' proxies run: a proxy sees only what is exported to its own namespace, wherever the Gateway object is.
     ``envoy_filter_namespaces`` are those of them in which EnvoyFilters may be written, none without leave.
     ``gateway_service`` is ``namespace/name`` (or None) of the Service whose endpoints are the gateways' proxies.
+    ``max_buffer_limit`` is how many bytes of each request body a policy may let proxies keep for retries.
     """
 
     default_gateway: str | None = None
@@ -68,6 +69,7 @@ class Administrator:
     gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
     envoy_filter_namespaces: tuple[str, ...] = ()
     gateway_service: str | None = None
+    max_buffer_limit: int = 16 << 20
 
     def export_to(self, namespace: str) -> list[str]:
         """Return the ``exportTo`` of routes through gateways: the policy's own namespace and the proxies'."""

@@ -191,6 +191,18 @@ GATEWAY_FILTER_MISSING = Reason(
     "The gateways' namespace has no gateway filter, or one too old for this operator, and the field needs one.",
     "Ask the administrator to install it: the chart does so where envoyFilter.namespaces is set.",
 )
+ENVOY_FILTER_LEFT_BEHIND = Reason(
+    "EnvoyFilterLeftBehind",
+    "The policy has EnvoyFilters of the time when they were allowed; they are in effect as they were, and nobody "
+    "changes or removes them.",
+    "Ask the administrator to allow them again, or to delete them: kubectl delete envoyfilters -A "
+    "-l aigateway.dev/part=policy.",
+)
+BUFFER_TOO_LARGE = Reason(
+    "BufferTooLarge",
+    "The administrator lets proxies keep less of each request body than the field asks for.",
+    "Lower retries.bufferLimit, or ask the administrator for more (--max-buffer-limit).",
+)
 TOO_FEW_REPLICAS = Reason(
     "TooFewReplicas",
     "With so few replicas maxEjectionPercent allows none to be ejected.",

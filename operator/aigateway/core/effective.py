@@ -5,6 +5,7 @@ Called by :mod:`aigateway.core.status`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from aigateway.api.resolved import (
@@ -12,10 +13,12 @@ from aigateway.api.resolved import (
     LatencyRule,
     QueueLengthRule,
     RequestRateRule,
+    ResolvedPolicy,
     Rule,
 )
 from aigateway.api.types import format_duration
 from aigateway.core.decision import Decision, Target
+from aigateway.core.gates import IN_ENVOY_FILTER, IN_GATEWAY_FILTER
 from aigateway.core.observation import Observation
 from aigateway.core.resilience import describe_resilience
 
@@ -56,10 +59,11 @@ def _backend(target: Target) -> Entry:
     return entry if target.port is None else {**entry, "port": target.port}
 
 
-def describe_effective(decision: Decision, gateway_proxies: int | None = None) -> Entry:
+def describe_effective(decision: Decision, gateway_proxies: int | None = None, *, filtered: bool = True) -> Entry:
     """Return the policy with its defaults filled in, as the data plane and KEDA have it.
 
-    ``gateway_proxies``: how many there are now, None where that is not known.
+    ``gateway_proxies``: how many there are now, None where that is not known.  ``filtered``: every EnvoyFilter is as it
+    should be; else what they do is not told, and neither is what a DestinationRule does where no backend has ours.
     """
     policy = decision.policy
     if policy is None:
@@ -69,7 +73,7 @@ def describe_effective(decision: Decision, gateway_proxies: int | None = None) -
         entry |= {"hosts": list(policy.hosts), "gateways": list(policy.gateways), "pathPrefix": policy.path_prefix}
     if policy.service is not None:
         entry["service"] = policy.service.name
-    entry |= describe_resilience(policy, gateway_proxies)
+    entry |= describe_resilience(_told(policy, decision, filtered=filtered), gateway_proxies)
     if decision.scalers:
         entry["scaling"] = [
             {
@@ -81,6 +85,16 @@ def describe_effective(decision: Decision, gateway_proxies: int | None = None) -
             for scaler in decision.scalers
         ]
     return entry
+
+
+def _told(policy: ResolvedPolicy, decision: Decision, *, filtered: bool) -> ResolvedPolicy:
+    """Return the policy with only what the data plane can have."""
+    for gate in () if filtered else (*IN_ENVOY_FILTER, *IN_GATEWAY_FILTER):
+        policy = gate.without(policy) if gate.asked(policy) else policy
+    if decision.connected or not policy.configures_connections:
+        return policy
+    retries = replace(policy.retries, budget=None)
+    return replace(policy, connection_pool=None, circuit_breaker=None, load_balancing=None, retries=retries)
 
 
 def _rule(rule: Rule) -> str:

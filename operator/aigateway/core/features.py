@@ -27,6 +27,11 @@ _MARKERS: Mapping[Feature, tuple[ChildKind, tuple[str, ...]]] = {
         ChildKind.DESTINATION_RULE,
         ("spec", "trafficPolicy", "connectionPool", "http", "http2KeepAlive"),
     ),
+    # A field of Envoy's own; its version shows in what came to Istio with it.
+    Feature.BODY_BUFFER: (
+        ChildKind.DESTINATION_RULE,
+        ("spec", "trafficPolicy", "loadBalancer", "consistentHash", "httpCookie", "attributes"),
+    ),
     # Without it the patch of one host would be pruned to one of every host.
     Feature.VIRTUAL_HOST_DOMAIN: (
         ChildKind.ENVOY_FILTER,

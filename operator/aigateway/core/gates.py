@@ -111,6 +111,11 @@ IN_ISTIO: Mapping[Feature, Gate] = {
         "connectionPool.keepAlive", "HTTP/2 pings need Istio 1.31 or newer; TCP keepalive is in effect",
         _asks_pings, _without_pings,
     ),
+    Feature.BODY_BUFFER: Gate(
+        "retries.bufferLimit", "it needs Envoy 1.36, as in Istio 1.28; bodies over the gateway's limit are not retried",
+        lambda policy: policy.retries.buffer_limit is not None,
+        lambda policy: _retries(policy, buffer_limit=None),
+    ),
     Feature.VIRTUAL_HOST_DOMAIN: Gate(
         "rateLimits", "rate limits need EnvoyFilters for one domain, as in Istio 1.25; requests are not limited",
         lambda policy: bool(policy.rate_limits),

@@ -45,6 +45,7 @@ class Feature(StrEnum):
     RETRY_BACKOFF = "a backoff of retries (Istio 1.26)"
     RETRY_BUDGET = "a budget of retries (Istio 1.27)"
     HTTP2_KEEP_ALIVE = "pings over HTTP/2 (Istio 1.31)"
+    BODY_BUFFER = "a limit of kept request bodies (Envoy 1.36, Istio 1.28)"
     VIRTUAL_HOST_DOMAIN = "EnvoyFilters for one domain (Istio 1.25)"
     FALLBACK_BEHAVIOR = "a fallback that keeps the current replicas (KEDA 2.17)"
     GATEWAY_FILTER = "a gateway filter, new enough, in every namespace where EnvoyFilters are allowed"
@@ -147,3 +148,10 @@ class Observation:
     lacking: frozenset[Feature] = frozenset()
     repairs: Mapping[ChildRef, Sequence[float]] = field(default_factory=dict)
     gateway_proxies: int | None = None
+
+    @property
+    def left_behind(self) -> Sequence[Json]:
+        """The EnvoyFilters that the policy had when they could last be looked at, where they no longer can be."""
+        if ChildKind.ENVOY_FILTER in self.installed:
+            return ()
+        return [child for child in self.status.get("children") or () if child["kind"] == ChildKind.ENVOY_FILTER]

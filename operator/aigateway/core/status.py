@@ -96,23 +96,26 @@ def _in_effect(outcome: Outcome, results: Sequence[StepResult], observation: Obs
     replicas = {"replicas": describe_replicas(decision, observation)}
     if decision.policy.suspend:
         return {**kept, **replicas}
-    routed = _routing_done(outcome, results) and (decision.route_gateway or decision.route_mesh)
+    routed = _done(outcome, results, ChildKind.VIRTUAL_SERVICE) and (decision.route_gateway or decision.route_mesh)
     weights = ",".join(f"{t.backend.name}={t.weight}" for t in decision.targets)
     status: Status = {
         "weights": weights if routed else old.get("weights", ""),
         **replicas,
         "backends": describe_backends(decision, observation, in_effect=routed),
-        "effective": describe_effective(decision, observation.gateway_proxies),
+        "effective": describe_effective(
+            decision, observation.gateway_proxies, filtered=_done(outcome, results, ChildKind.ENVOY_FILTER)
+        ),
         "children": _children(outcome, results, observation),
     }
     skipped = describe_skipped(decision)
     return {**status, "skipped": skipped} if skipped else status
 
 
-def _routing_done(outcome: Outcome, results: Sequence[StepResult]) -> bool:
+def _done(outcome: Outcome, results: Sequence[StepResult], kind: ChildKind) -> bool:
+    """Return whether every object of a kind is as it should be."""
     done = {result.step.ref for result in results if result.failure is None}
     open_ = [step.ref for step in outcome.plan if step.ref not in done] + list(outcome.contested)
-    return all(ref.kind is not ChildKind.VIRTUAL_SERVICE for ref in open_)
+    return all(ref.kind is not kind for ref in open_)
 
 
 def _left(old: Json, results: Sequence[StepResult]) -> list[dict[str, str]]:
@@ -134,7 +137,7 @@ def _children(outcome: Outcome, results: Sequence[StepResult], observation: Obse
     for result in results:
         if result.failure is None:
             there = there | {result.step.ref} if isinstance(result.step, Apply) else there - {result.step.ref}
-    return [_child(ref) for ref in sorted(there)]
+    return [*(_child(ref) for ref in sorted(there)), *map(dict, observation.left_behind)]
 
 
 def _programmed(outcome: Outcome, results: Sequence[StepResult], observation: Observation) -> Verdict:

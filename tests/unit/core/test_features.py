@@ -32,7 +32,12 @@ def traffic_policy(*paths: str) -> dict[str, Any]:
     return {"trafficPolicy": policy}
 
 
-NEWEST = ("loadBalancer.warmup", "retryBudget", "connectionPool.http.http2KeepAlive")
+NEWEST = (
+    "loadBalancer.warmup",
+    "retryBudget",
+    "loadBalancer.consistentHash.httpCookie.attributes",
+    "connectionPool.http.http2KeepAlive",
+)
 
 
 RULES = {"x-kubernetes-validations": [{"rule": "duration(self) >= duration('1ms')"}]}
@@ -56,7 +61,7 @@ RULES = {"x-kubernetes-validations": [{"rule": "duration(self) >= duration('1ms'
         pytest.param(ChildKind.DESTINATION_RULE, traffic_policy(*NEWEST), "v1", set(), id="newest-istio"),
         pytest.param(
             ChildKind.DESTINATION_RULE,
-            traffic_policy(*NEWEST[:2]),
+            traffic_policy(*NEWEST[:3]),
             "v1",
             {Feature.HTTP2_KEEP_ALIVE},
             id="istio-1.30",
@@ -65,14 +70,14 @@ RULES = {"x-kubernetes-validations": [{"rule": "duration(self) >= duration('1ms'
             ChildKind.DESTINATION_RULE,
             traffic_policy(*NEWEST[:1]),
             "v1",
-            {Feature.HTTP2_KEEP_ALIVE, Feature.RETRY_BUDGET},
+            {Feature.HTTP2_KEEP_ALIVE, Feature.RETRY_BUDGET, Feature.BODY_BUFFER},
             id="istio-1.26",
         ),
         pytest.param(
             ChildKind.DESTINATION_RULE,
             {},
             "v1",
-            {Feature.HTTP2_KEEP_ALIVE, Feature.RETRY_BUDGET, Feature.WARMUP},
+            {Feature.HTTP2_KEEP_ALIVE, Feature.RETRY_BUDGET, Feature.WARMUP, Feature.BODY_BUFFER},
             id="istio-1.22",
         ),
         pytest.param(

@@ -10,7 +10,7 @@ import pytest
 
 from aigateway.api.problems import Problem, Rejection
 from aigateway.api.reasons import INVALID
-from aigateway.api.resolved import ConnectionPool, ResolvedPolicy, RetryCondition, Timeouts
+from aigateway.api.resolved import ConnectionPool, RateLimit, ResolvedPolicy, RetryCondition, Timeouts
 from aigateway.api.status import Status
 from aigateway.core.identity import gateway_envoy_filter, generated
 from aigateway.core.observation import ChildKind, Contest, Observation
@@ -304,3 +304,41 @@ def test_scaled_object_that_cannot_be_written_concerns_scaling_alone() -> None:
 
     assert ("False", "ApplyFailed") == found["ScalingReady"]
     assert ("True", "Ready") == found["Ready"]
+
+
+def test_what_could_not_be_written_is_not_in_effect() -> None:
+    """Limits and error bodies of an EnvoyFilter that is refused are not told as if they held."""
+    administrator = dataclasses.replace(ADMINISTRATOR, envoy_filter_namespaces=("istio-ingress",))
+    of = policy(rate_limits=(RateLimit("all", 1, 1_000, 1, None),))
+    outcome = reconcile(of, observed(of), administrator, NOW)
+    results = tuple(
+        StepResult(step, Failed("no") if step.ref.kind is ChildKind.ENVOY_FILTER else None) for step in outcome.plan
+    )
+
+    refused = report(1, outcome, results, observed(of), NOW).status["effective"]
+    written = report(1, outcome, done(outcome), observed(of), NOW).status["effective"]
+
+    assert {"rateLimits", "errorFormat"} <= written.keys()
+    assert not {"rateLimits", "errorFormat"} & refused.keys()
+
+
+def test_connections_that_somebody_else_configures_are_not_told_as_ours() -> None:
+    """Where a DestinationRule of others covers every backend, the policy's limits are not in effect."""
+    of = policy(connection_pool=ConnectionPool(50, None, None, None))
+    foreign = {"model-v1": "mesh/all", "model-v2": "mesh/all"}
+
+    assert "connectionPool" in reported(of, observed(of)).status["effective"]
+    assert "connectionPool" not in reported(of, observed(of, foreign_rules=foreign)).status["effective"]
+
+
+def test_children_that_cannot_be_looked_at_stay_in_the_status() -> None:
+    """EnvoyFilters that are no longer allowed are still there until somebody deletes them."""
+    of = policy()
+    left = [{"kind": "EnvoyFilter", "name": "models.chat", "namespace": "istio-system"}]
+    installed = frozenset(ChildKind) - {ChildKind.ENVOY_FILTER}
+
+    told = reported(of, observed(of, installed=installed, status={"children": left})).status
+
+    assert left[0] in told["children"]
+    again = reported(of, observed(of, installed=installed, status=told)).status
+    assert told["children"] == again["children"]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from aigateway.api.administrator import Administrator
 from aigateway.api.reasons import (
+    BUFFER_TOO_LARGE,
+    ENVOY_FILTER_LEFT_BEHIND,
     ENVOY_FILTER_NOT_ALLOWED,
     GATEWAY_FILTER_MISSING,
     NEEDS_MAX_OPEN,
@@ -49,10 +51,21 @@ def decide_support(policy: ResolvedPolicy, observation: Observation, administrat
         if gate.asked(supported):
             supported = gate.without(supported)
             skipped.append(because)
+    supported, cut = _within_buffers(supported, administrator)
     return Support(
         _with_error_format(supported, observation, administrator),
-        (*skipped, *_without_effect(policy, supported, observation)),
+        (*skipped, *cut, *_without_effect(policy, supported, observation)),
     )
+
+
+def _within_buffers(policy: ResolvedPolicy, administrator: Administrator) -> tuple[ResolvedPolicy, tuple[Because, ...]]:
+    """Cut the limit of kept bodies to what the administrator gives: proxies that all share hold them in memory."""
+    asked, most = policy.retries.buffer_limit, administrator.max_buffer_limit
+    if asked is None or asked <= most:
+        return policy, ()
+    message = f"bodies of over {most} bytes are not retried"
+    because = Because("retries.bufferLimit", BUFFER_TOO_LARGE, message)
+    return replace(policy, retries=replace(policy.retries, buffer_limit=most)), (because,)
 
 
 def _closed(observation: Observation, administrator: Administrator) -> Iterator[tuple[Gate, Because]]:
@@ -87,6 +100,11 @@ def _without_effect(policy: ResolvedPolicy, supported: ResolvedPolicy, observati
         yield Because("timeouts.perTry", NOT_FOR_EVERY_METHOD, _PER_TRY)
     if policy.connection_pool is not None and policy.connection_pool.max_idle is not None:
         yield Because("connectionPool.maxIdle", NOT_IN_ENVOY, _MAX_IDLE)
+    if observation.left_behind:
+        names = ", ".join(
+            f"{child.get('namespace', '')}/{child['name']}".lstrip("/") for child in observation.left_behind
+        )
+        yield Because("children", ENVOY_FILTER_LEFT_BEHIND, f"EnvoyFilter {names} is still in the cluster")
     yield from _never_ejected(policy, observation)
     if _nothing_ever_waits(policy):
         message = "Envoy opens a connection for every request, so none waits: set connectionPool.maxOpen"

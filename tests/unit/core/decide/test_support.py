@@ -8,9 +8,10 @@ import pytest
 
 from aigateway.api.resolved import ConnectionPool, QueueLengthRule, ResolvedPolicy, RetryCondition, Timeouts
 from aigateway.core.decide.support import decide_support
-from aigateway.core.observation import Feature
+from aigateway.core.observation import ChildKind, Feature
 from tests.resolved import ADMINISTRATOR, SAFE_CONDITIONS, autoscaling, backend, observed, policy, retries
 
+FILTERING = dataclasses.replace(ADMINISTRATOR, envoy_filter_namespaces=("istio-ingress",))
 OLD_ISTIO = frozenset({Feature.RESET_BEFORE_REQUEST})
 OLD_KEDA = frozenset({Feature.FALLBACK_BEHAVIOR})
 QUEUED = policy(backends=(backend("v1", autoscaling=autoscaling(QueueLengthRule(10))),))
@@ -54,3 +55,26 @@ def test_unknown_condition_is_left_out_and_the_rest_stays() -> None:
     support = decide_support(policy(), observed(policy(), lacking=OLD_ISTIO), ADMINISTRATOR)
 
     assert SAFE_CONDITIONS[:2] == support.policy.retries.conditions
+
+
+def test_a_larger_buffer_than_allowed_is_cut() -> None:
+    """Proxies that all share hold the bodies in memory: the administrator says how much."""
+    administrator = dataclasses.replace(FILTERING, max_buffer_limit=1 << 20)
+    of = policy(retries=retries(buffer_limit=16 << 20))
+
+    support = decide_support(of, observed(of), administrator)
+
+    assert [("retries.bufferLimit", "BufferTooLarge")] == [(b.subject, str(b.reason)) for b in support.skipped]
+    assert 1 << 20 == support.policy.retries.buffer_limit
+
+
+def test_filters_of_a_time_when_they_were_allowed_are_told() -> None:
+    """They are in effect still, so that nothing may say otherwise."""
+    left = [{"kind": "EnvoyFilter", "name": "models.chat", "namespace": "istio-system"}]
+    installed = frozenset(ChildKind) - {ChildKind.ENVOY_FILTER}
+    world = observed(policy(), status={"children": left}, installed=installed)
+
+    support = decide_support(policy(), world, ADMINISTRATOR)
+
+    assert [("children", "EnvoyFilterLeftBehind")] == [(b.subject, str(b.reason)) for b in support.skipped]
+    assert "istio-system/models.chat" in support.skipped[0].message
