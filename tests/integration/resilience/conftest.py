@@ -25,7 +25,7 @@ from tests.stack.waiting import eventually
 Apply = Callable[..., Manifest]
 Deploy = Callable[..., Model]
 
-__all__ = ["Apply", "Deploy", "cluster_of", "executions", "lines_of", "on", "route_of", "serving"]
+__all__ = ["Apply", "Deploy", "cluster_of", "executions", "extended", "lines_of", "on", "route_of", "serving"]
 
 
 GATEWAY_SERVICE = "test-gateways"
@@ -107,3 +107,8 @@ def lines_of(stack: Stack, policy: str) -> list[Manifest]:
     text = (stack.folder / "logs" / "gateway.log").read_text(errors="replace")
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return [line for line in lines if line.get("policy") == policy]
+
+
+def extended(stack: Stack, name: str) -> bool:
+    """Return whether a route of the gateway carries what the filters act on."""
+    return "metadata" in route_of(stack, name) and "aigateway.dev" in str(route_of(stack, name)["metadata"])

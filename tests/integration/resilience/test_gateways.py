@@ -12,9 +12,9 @@ from tests.integration.resilience.conftest import (
     Apply,
     Deploy,
     executions,
+    extended,
     lines_of,
     on,
-    route_of,
     serving,
 )
 from tests.stack.backend import Backend
@@ -32,11 +32,6 @@ ERRORS = {error.type: error for error in GATEWAY_ERRORS}
 def within(seconds: float) -> dict[str, str]:
     """Return the header of a client that waits so long."""
     return {DEADLINE: str(int((time.time() + seconds) * 1000))}
-
-
-def extended(stack: Stack, name: str) -> bool:
-    """Return whether a route of the gateway carries what the filters act on."""
-    return "metadata" in route_of(stack, name) and "aigateway.dev" in str(route_of(stack, name)["metadata"])
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from tests.integration.resilience.conftest import (
     GATEWAY_SERVICE,
     Apply,
     Deploy,
+    extended,
     on,
     serving,
 )
