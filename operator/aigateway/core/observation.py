@@ -113,6 +113,49 @@ class ChildState:
     body: Json
 
 
+class Metric(StrEnum):
+    """What can be asked of a backend; the values are the words of status and events."""
+
+    FAILURE_PERCENT = "FailurePercent"
+    LATENCY_P99 = "LatencyP99"
+    REQUEST_RATE = "RequestRate"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What Prometheus said of a backend; ``at``: when it evaluated that, in seconds since the epoch.
+
+    ``value`` is in percent of the attempts, in milliseconds, or in requests per second, as the metric goes.
+    """
+
+    value: float
+    at: float
+
+
+class Lack(StrEnum):
+    """Why there is no sample."""
+
+    NOT_CONFIGURED = "NotConfigured"
+    NOT_ASKED_YET = "NotAskedYet"
+    UNREACHABLE = "Unreachable"
+    TIMED_OUT = "TimedOut"
+    REFUSED = "Refused"
+    NOT_JSON = "NotJSON"
+    TOO_LARGE = "TooLarge"
+    EMPTY = "Empty"
+    NOT_A_NUMBER = "NotANumber"
+    STALE = "Stale"
+    DUPLICATE = "Duplicate"
+    WARNED = "Warned"
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """There is no number, which is never a 0."""
+
+    reason: Lack
+
+
 @dataclass(frozen=True, slots=True)
 class Contest:
     """Something older holds what the policy claims: ``what``, held by ``holder``, both as people read them.
@@ -132,7 +175,8 @@ class Observation:
     ``status`` is the policy's status as last written: the only memory there is.  ``installed`` are the kinds whose
     CRDs the cluster has, ``lacking`` what those CRDs cannot do.  ``foreign_rules`` are the DestinationRules of others
     that proxies would apply to a Service of the policy: the name of the rule by Service.  ``repairs`` are the times at
-    which a child was put back after someone had changed it, in seconds since the epoch.
+    which a child was put back after someone had changed it, in seconds since the epoch.  ``samples`` are by Service and
+    metric; one that is absent was not asked for.
     """
 
     services: Mapping[str, ServiceState] = field(default_factory=dict)
@@ -145,3 +189,4 @@ class Observation:
     foreign_rules: Mapping[str, str] = field(default_factory=dict)
     lacking: frozenset[Feature] = frozenset()
     repairs: Mapping[ChildRef, Sequence[float]] = field(default_factory=dict)
+    samples: Mapping[tuple[str, Metric], Sample | NoData] = field(default_factory=dict)
