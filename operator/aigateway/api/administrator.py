@@ -57,7 +57,8 @@ class Administrator:
     ``root_namespace`` is Istio's, whose DestinationRules hold for the whole mesh.  ``gateway_namespaces`` are where the
     gateways' proxies run: a proxy sees only what is exported to its own namespace, wherever the Gateway object is.
     ``envoy_filter_namespaces`` are those of them in which EnvoyFilters may be written, none without leave.
-    ``sampling_interval_seconds`` is how often the operator asks Prometheus about backends.
+    ``sampling_interval_seconds`` is how often the operator asks Prometheus about backends, at
+    ``sampling_address`` (None: there is none to ask).
     """
 
     default_gateway: str | None = None
@@ -68,6 +69,7 @@ class Administrator:
     gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
     envoy_filter_namespaces: tuple[str, ...] = ()
     sampling_interval_seconds: float = 15.0
+    sampling_address: str | None = None
 
     def export_to(self, namespace: str) -> list[str]:
         """Return the ``exportTo`` of routes through gateways: the policy's own namespace and the proxies'."""

@@ -1,17 +1,29 @@
-"""Which metrics a policy's decisions look at: what is asked of Prometheus, and nothing else is.
+"""Which metrics a policy's decisions look at, and of what: that is asked of Prometheus, and nothing else.
 
-:mod:`aigateway.cluster.world` asks it for every policy; the decisions find the answers in the observation.
+:mod:`aigateway.cluster.samples` asks it for every policy; decisions find the answers in the observation.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from aigateway.api.resolved import ResolvedPolicy
 from aigateway.core.observation import Metric
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """A Service that is asked about.  ``ports`` are those that policies route to, as far as they are known."""
+
+    namespace: str
+    service: str
+    ports: tuple[int, ...] = ()
+
+
 def signals(policy: ResolvedPolicy) -> frozenset[Metric]:
-    """Return the metrics that are needed of each of a policy's backends."""
-    adaptive = getattr(policy.retries, "adaptive", None)
+    """Return the metrics that are needed of each of a policy's backends; a suspended policy decides nothing."""
+    adaptive = policy.retries.adaptive
     if adaptive is None or policy.suspend:
         return frozenset()
-    return frozenset({Metric.FAILURE_PERCENT, Metric.LATENCY_P99})
+    thresholds = {Metric.LATENCY_P99: adaptive.latency_above, Metric.FAILURE_PERCENT: adaptive.failure_percent}
+    return frozenset(metric for metric, threshold in thresholds.items() if threshold is not None)
