@@ -8,10 +8,11 @@ Every decision carries its :class:`Because`; conditions, events, ``aigateway ren
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from aigateway.api.reasons import ConditionStatus, ConditionType, Reason
 from aigateway.api.resolved import Autoscaling, Backend, ResolvedPolicy
-from aigateway.core.observation import ChildRef
+from aigateway.core.observation import ChildRef, Lack, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,67 @@ class Scaler:
     fallback: bool = True
 
 
+class Finding(StrEnum):
+    """What one metric of one backend says about retries; the values are the words of the status."""
+
+    FAILING = "Failing"
+    SLOW = "Slow"
+    BETWEEN = "Between"
+    CLEAN = "Clean"
+    IDLE = "Idle"
+    NO_DATA = "NoData"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One metric of one backend beside its bound, both in percent or milliseconds.
+
+    ``at`` is when Prometheus evaluated it, in seconds since the epoch; ``lack`` why there is no value.
+    """
+
+    backend: str
+    metric: Metric
+    threshold: int
+    finding: Finding
+    value: float | None = None
+    at: float | None = None
+    lack: Lack | None = None
+
+    @property
+    def shown(self) -> str:
+        """The value as people read it."""
+        return "-" if self.value is None else self._with_unit(f"{self.value:.1f}", f"{self.value:.0f}")
+
+    @property
+    def bound(self) -> str:
+        """The threshold as people read it."""
+        return self._with_unit(str(self.threshold), str(self.threshold))
+
+    def _with_unit(self, percent: str, milliseconds: str) -> str:
+        return f"{percent} %" if self.metric is Metric.FAILURE_PERCENT else f"{milliseconds}ms"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLevel:
+    """How many retries are in effect: ``level`` of the ``asked``, ``before`` it was decided, ``since`` when.
+
+    ``reason`` and ``message`` say why it moves now, None where it stays.  ``judged`` is the whole second of the newest
+    sample that a step down was made on, ``clean_since`` since when nothing speaks against a step up.  Times are in
+    seconds since the epoch; ``wake_at`` as in :class:`Decision`.
+    """
+
+    asked: int
+    before: int
+    level: int
+    reason: Reason | None
+    message: str
+    since: float
+    judged: int | None
+    inputs: tuple[Judged, ...]
+    clean_since: float | None
+    wake_at: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The whole decision for one policy.
@@ -72,6 +134,7 @@ class Decision:
     ``route_mesh`` and ``route_gateway`` say which
     VirtualServices are written; ``keep`` names children that are neither written nor pruned now because what they
     refer to is missing.  ``wake_at`` is when a debounce ends (seconds since the epoch), None if nothing is pending.
+    ``policy`` has the retries of ``retries``, which is None where their number is the policy's own.
     """
 
     policy: ResolvedPolicy | None
@@ -86,3 +149,4 @@ class Decision:
     wake_at: float | None = None
     skipped: tuple[Because, ...] = ()
     withdraw: bool = False
+    retries: RetryLevel | None = None

@@ -121,15 +121,24 @@ class Metric(StrEnum):
     REQUEST_RATE = "RequestRate"
 
 
+class Counted(StrEnum):
+    """What a share is a share of; the values are the words of status and events."""
+
+    ATTEMPTS = "attempts"
+    REQUESTS = "requests"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What Prometheus said of a backend; ``at``: when it evaluated that, in seconds since the epoch.
 
-    ``value`` is in percent of the attempts, in milliseconds, or in requests per second, as the metric goes.
+    ``value`` is in percent, in milliseconds, or in requests per second, as the metric goes.  A percentage is one of
+    ``counted``: of requests, where the mesh does not export what it takes to count attempts.
     """
 
     value: float
     at: float
+    counted: Counted = Counted.ATTEMPTS
 
 
 class Lack(StrEnum):
@@ -176,7 +185,8 @@ class Observation:
     CRDs the cluster has, ``lacking`` what those CRDs cannot do.  ``foreign_rules`` are the DestinationRules of others
     that proxies would apply to a Service of the policy: the name of the rule by Service.  ``repairs`` are the times at
     which a child was put back after someone had changed it, in seconds since the epoch.  ``samples`` are by Service and
-    metric; one that is absent was not asked for.
+    metric; one that is absent was not asked for.  ``clean_since`` is since when nothing speaks against more retries,
+    in seconds since the epoch, None after a start of the operator.
     """
 
     services: Mapping[str, ServiceState] = field(default_factory=dict)
@@ -190,3 +200,4 @@ class Observation:
     lacking: frozenset[Feature] = frozenset()
     repairs: Mapping[ChildRef, Sequence[float]] = field(default_factory=dict)
     samples: Mapping[tuple[str, Metric], Sample | NoData] = field(default_factory=dict)
+    clean_since: float | None = None
