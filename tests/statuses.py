@@ -45,7 +45,7 @@ FULL: dict[str, Any] = {
         "since": "2026-11-23T19:00:00Z",
         "sampledAt": "2026-11-23T18:59:58Z",
         "reason": "LatencyHigh",
-        "message": "the P99 of v1 is 812ms, of which 500ms are allowed",
+        "message": "the P99 of v1 is 812ms, the bound is 500ms",
         "inputs": [
             {
                 "backend": "v1",
@@ -64,7 +64,7 @@ FULL: dict[str, Any] = {
             "from": "3",
             "to": "2",
             "reason": "LatencyHigh",
-            "why": "the P99 of v1 is 812ms, of which 500ms are allowed",
+            "why": "the P99 of v1 is 812ms, the bound is 500ms",
         }
     ],
     "skipped": [{"field": "spec.connectionPool.maxOpen", "reason": "NotSupported", "message": "Not in this Istio."}],

@@ -27,7 +27,7 @@ from aigateway.api.resolved import ResolvedPolicy
 from aigateway.core.decide.retries import RetryMemory
 from aigateway.core.decision import Because, Finding, Judged, RetryLevel, Verdict
 from aigateway.core.identity import gateway_virtual_service, mesh_virtual_service
-from aigateway.core.observation import Json, Lack, Observation
+from aigateway.core.observation import Counted, Json, Lack, Metric, Observation
 
 Entry = dict[str, Any]
 
@@ -118,9 +118,12 @@ def moved_retries(level: RetryLevel | None, status: Json) -> Entry:
 
 
 def _input(item: Judged, now: float) -> Entry:
-    entry: Entry = {"backend": item.backend, "metric": str(item.metric), "threshold": item.bound}
+    share = item.metric is Metric.FAILURE_PERCENT
+    threshold = f"{item.threshold} %" if share else f"{item.threshold}ms"
+    entry: Entry = {"backend": item.backend, "metric": str(item.metric), "threshold": threshold}
     if item.value is not None and item.at is not None:
-        entry |= {"value": item.shown, "age": f"{max(0.0, now - item.at):.0f}s"}
+        entry["value"] = f"{item.value:.1f} % of {item.counted}" if share else f"{item.value:.0f}ms"
+        entry["age"] = f"{max(0.0, now - item.at):.0f}s"
     elif item.lack is not None:
         entry["value"] = str(item.lack)
     return {**entry, "verdict": str(item.finding)}
@@ -149,7 +152,9 @@ def judge_metrics(level: RetryLevel | None) -> Verdict | None:
     if missing:
         names = ", ".join(f"{item.metric} of {item.backend} ({item.lack})" for item in missing)
         return _verdict(ConditionStatus.FALSE, METRICS_MISSING, f"there is no {names}; {held}")
-    return _verdict(ConditionStatus.TRUE, METRICS_AVAILABLE, "Prometheus tells what decisions need")
+    of_requests = any(item.counted is Counted.REQUESTS for item in level.inputs)
+    share = "; failures are judged by requests, since the mesh does not count attempts" if of_requests else ""
+    return _verdict(ConditionStatus.TRUE, METRICS_AVAILABLE, f"Prometheus tells what decisions need{share}")
 
 
 def _verdict(status: ConditionStatus, reason: Reason, message: str) -> Verdict:

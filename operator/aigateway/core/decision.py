@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from aigateway.api.reasons import ConditionStatus, ConditionType, Reason
 from aigateway.api.resolved import Autoscaling, Backend, ResolvedPolicy
-from aigateway.core.observation import ChildRef, Lack, Metric
+from aigateway.core.observation import ChildRef, Counted, Lack, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ class Finding(StrEnum):
 class Judged:
     """One metric of one backend beside its bound, both in percent or milliseconds.
 
-    ``at`` is when Prometheus evaluated it, in seconds since the epoch; ``lack`` why there is no value.
+    ``at`` is when Prometheus evaluated it, in seconds since the epoch, ``counted`` what a percentage is of; ``lack`` is
+    why there is no value.
     """
 
     backend: str
@@ -87,20 +88,8 @@ class Judged:
     finding: Finding
     value: float | None = None
     at: float | None = None
+    counted: Counted = Counted.ATTEMPTS
     lack: Lack | None = None
-
-    @property
-    def shown(self) -> str:
-        """The value as people read it."""
-        return "-" if self.value is None else self._with_unit(f"{self.value:.1f}", f"{self.value:.0f}")
-
-    @property
-    def bound(self) -> str:
-        """The threshold as people read it."""
-        return self._with_unit(str(self.threshold), str(self.threshold))
-
-    def _with_unit(self, percent: str, milliseconds: str) -> str:
-        return f"{percent} %" if self.metric is Metric.FAILURE_PERCENT else f"{milliseconds}ms"
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,8 +171,8 @@ def _second(item: Judged) -> int:
 
 def _told(item: Judged) -> str:
     if item.finding is Finding.FAILING:
-        return f"{item.backend} fails {item.shown} of its attempts, of which {item.bound} are allowed"
-    return f"the P99 of {item.backend} is {item.shown}, of which {item.bound} are allowed"
+        return f"{item.backend} fails {item.value:.1f} % of its {item.counted}, the bound is {item.threshold} %"
+    return f"the P99 of {item.backend} is {item.value:.0f}ms, the bound is {item.threshold}ms"
 
 
 def _judge(policy: ResolvedPolicy, adaptive: Adaptive, targets: Sequence[Target], look: Look) -> Iterator[Judged]:
@@ -191,7 +191,8 @@ def _judge(policy: ResolvedPolicy, adaptive: Adaptive, targets: Sequence[Target]
 def _judge_one(target: Target, metric: Metric, bound: int, look: Look) -> Judged:
     name, found = target.backend.name, look.at(target.backend.service, metric)
     if isinstance(found, Sample):
-        return Judged(name, metric, bound, _find(metric, found.value, bound), found.value, found.at)
+        finding = _find(metric, found.value, bound)
+        return Judged(name, metric, bound, finding, found.value, found.at, found.counted)
     if look.idle(target.backend.service):
         return Judged(name, metric, bound, Finding.IDLE)
     return Judged(name, metric, bound, Finding.NO_DATA, lack=found.reason)
