@@ -31,9 +31,9 @@ class SettingsError(ValueError):
 class Settings:
     """Everything that can be set.  ``namespaces`` empty: policies of all namespaces.
 
-    ``scaling_window`` is the range of the rates that Prometheus is asked for, ``scaling_polling`` how often KEDA asks and
-    ``sampling_interval`` how often the operator does; all in seconds.  ``sampling_address`` None: the operator asks where
-    KEDA does.  ``leader_election`` False: no other replica runs, and no Lease is asked for; ``lease_namespace``
+    ``scaling_window`` is the range of the rates that Prometheus is asked for, ``scaling_polling`` how often KEDA asks
+    and ``sampling_interval`` how often the operator does; all in seconds.  ``sampling_address`` None: the operator asks
+    where KEDA does.  ``leader_election`` False: no other replica runs, and no Lease is asked for; ``lease_namespace``
     None: the pod's own.
     """
 

@@ -35,6 +35,10 @@ def running() -> Instruments:
     instruments.read_from(readings)
     instruments.reconciled("changed", 0.02)
     instruments.requested("apply", "services", 200, 0.004)
+    instruments.queried("Answered")
+    instruments.ticked(0.1)
+    instruments.sampled({("LatencyP99", "Empty"): 1})
+    instruments.sampled({("LatencyP99", "Sample"): 2})
     return instruments
 
 
@@ -46,6 +50,16 @@ def test_counting() -> None:
     assert 1 == found["aigateway_reconcile_duration_seconds_count"]
     assert 1 == found["aigateway_api_requests_total[200][services][apply]"]
     assert 1 == found["aigateway_api_request_duration_seconds_count[apply]"]
+
+
+def test_sampling() -> None:
+    """Questions are counted by what came of them; of the values only those of the last tick are shown."""
+    found = samples(running())
+
+    assert 1 == found["aigateway_prometheus_queries_total[Answered]"]
+    assert 1 == found["aigateway_sampling_duration_seconds_count"]
+    assert 2 == found["aigateway_samples[LatencyP99][Sample]"]
+    assert "aigateway_samples[LatencyP99][Empty]" not in found
 
 
 def test_reading() -> None:
