@@ -187,10 +187,10 @@ class Sampler:
             self._breaker.succeeded()
         else:
             self._breaker.failed(time.monotonic())
-        if look.text and look.lack != self._last.lack:
-            log.warning("Prometheus gave no usable answer (%s), what depends on it holds: %s", look.lack, look.text)
-        elif self._last.text and not look.text:
-            log.info("Prometheus answers again")
+        if look.finding and look.finding != self._last.finding:
+            log.warning("no usable answer of Prometheus (%s), what depends on it holds: %s", look.finding, look.text)
+        elif self._last.finding and not look.finding:
+            log.info("Prometheus answers everything again")
         self._last = look
 
 
@@ -202,16 +202,23 @@ class _Look:
         self.slots = asyncio.Semaphore(at_once)
         self.answered = 0
         self._failures = 0
-        self.lack = Lack.UNREACHABLE
+        self.finding: Lack | None = None
         self.text = ""
 
     @property
+    def lack(self) -> Lack:
+        """Why there is nothing of what was not asked."""
+        return self.finding or Lack.UNREACHABLE
+
+    @property
     def hopeless(self) -> bool:
+        """Whether nothing more is to be asked."""
         return self._failures >= self._at_once and not self.answered
 
     def failed(self, finding: NoAnswer) -> None:
+        """Take over that a question was not answered."""
         self._failures += 1
-        self.lack, self.text = finding.lack, str(finding)
+        self.finding, self.text = finding.lack, str(finding)
 
 
 def shards(targets: Iterable[Target]) -> Iterator[tuple[Target, ...]]:

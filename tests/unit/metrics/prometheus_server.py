@@ -86,6 +86,15 @@ class Server:
         self.url = ""
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing about clients that have had enough."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """Serve on the loopback address until the end of the block."""
@@ -111,8 +120,7 @@ def serving() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
+    http = _Quiet(("127.0.0.1", 0), Handler)
     server.url = f"http://127.0.0.1:{http.server_port}"
     thread = threading.Thread(target=http.serve_forever, args=(0.01,))
     thread.start()
