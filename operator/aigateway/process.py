@@ -24,6 +24,7 @@ from aigateway.cluster.resources import POLICIES
 from aigateway.cluster.watches import FRESH_SECONDS, Watches
 from aigateway.cluster.world import World
 from aigateway.cluster.writer import Writer
+from aigateway.core.adaptive import retries_reason
 from aigateway.core.observation import NoData, Sample
 from aigateway.engine import Engine, Workers
 from aigateway.metrics.instruments import Instruments, Readings
@@ -218,6 +219,7 @@ class Operator:
         return Readings(
             queue_depth=lambda: float(len(self._queue)),
             policies_by_ready=self._policies_by_ready,
+            policies_by_retries=self._policies_by_retries,
             watch_ages=self._watch_ages,
             kopf_restarts=lambda: float(max(0, self.policies.restarts)),
             leads=lambda: float(self._may_write_for() > 0),
@@ -231,6 +233,11 @@ class Operator:
             ready = (item["status"] for item in conditions if item["type"] == "Ready")
             counts[next(ready, "Unknown")] += 1
         return {status: float(count) for status, count in counts.items()}
+
+    def _policies_by_retries(self) -> Mapping[str, float]:
+        found = ((entry.value.get("status") or {}).get("retries") for entry in self.world.policies)
+        reasons = (retries_reason(entry) for entry in found if entry)
+        return {reason: float(count) for reason, count in Counter(reasons).items()}
 
     def _watch_ages(self) -> Mapping[str, float]:
         ages = {POLICIES.label: self.policies.silent_for()} if self.policies.running else {}

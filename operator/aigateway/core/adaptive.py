@@ -94,6 +94,11 @@ def describe_retries(level: RetryLevel, status: Json) -> Entry:
     return {**entry, "reason": str(level.reason), "message": level.message, "inputs": told}
 
 
+def retries_reason(entry: Json) -> str:
+    """Return why requests have as many retries as an entry of a status says: they have all, or why they have not."""
+    return str(entry["reason"]) if entry["level"] < entry["asked"] else str(AS_ASKED)
+
+
 def describe_history(level: RetryLevel | None, status: Json) -> list[Entry]:
     """Return the last decisions, the newest last, with the one that is made now."""
     before = list(status.get("history") or ())

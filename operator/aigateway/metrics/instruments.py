@@ -36,6 +36,11 @@ API_SECONDS = Description(
 )
 QUEUE_DEPTH = Description("aigateway_queue_depth", "Policies that wait for a pass now.")
 POLICIES = Description("aigateway_policies", "Policies by the status of their Ready condition.", ("ready",))
+RETRIES = Description(
+    "aigateway_adaptive_policies",
+    "Policies with adaptive retries by why requests have as many as they have (AsAsked: all).",
+    ("reason",),
+)
 WATCH_AGE = Description(
     "aigateway_watch_age_seconds",
     "Seconds since the API server last said anything in the quietest watch of a resource.",
@@ -62,6 +67,7 @@ ALL = (
     API_SECONDS,
     QUEUE_DEPTH,
     POLICIES,
+    RETRIES,
     WATCH_AGE,
     KOPF_RESTARTS,
     QUERIES,
@@ -81,6 +87,7 @@ class Readings:
 
     queue_depth: Callable[[], float]
     policies_by_ready: Callable[[], Mapping[str, float]]
+    policies_by_retries: Callable[[], Mapping[str, float]]
     watch_ages: Callable[[], Mapping[str, float]]
     kopf_restarts: Callable[[], float]
     leads: Callable[[], float]
@@ -155,6 +162,7 @@ def _read(readings: Readings) -> Iterator[Metric]:
     yield _gauge(LEADER, readings.leads())
     yield _gauge(LEASE_TRANSITIONS, readings.lease_transitions())
     yield _gauge(POLICIES, readings.policies_by_ready())
+    yield _gauge(RETRIES, readings.policies_by_retries())
     yield _gauge(WATCH_AGE, readings.watch_ages())
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from aigateway.api.resolved import Adaptive, Timeouts
 from aigateway.api.status import Status
+from aigateway.core.adaptive import retries_reason
 from aigateway.core.observation import Json, Lack, Metric, NoData, Observation, Sample
 from aigateway.core.outcome import Apply, Outcome, Report, StepResult
 from aigateway.core.reconcile import reconcile
@@ -172,6 +173,14 @@ def test_a_step_up() -> None:
     assert [("Normal", "RetryLevelRaised")] == [(event.type, event.reason.name) for event in told.events]
     assert ["0", "0"] == [told.status["history"][0]["to"], told.status["history"][1]["from"]]
     assert ("1", "Recovered") == (told.status["history"][1]["to"], told.status["retries"]["reason"])
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"), [pytest.param(1, "Recovered", id="some"), pytest.param(3, "AsAsked", id="all")]
+)
+def test_why_there_are_so_many(level: int, expected: str) -> None:
+    """A policy that has all its retries has what it asks for, however it came there."""
+    assert expected == retries_reason({"asked": 3, "level": level, "reason": "Recovered"})
 
 
 def test_history_is_short() -> None:

@@ -27,6 +27,7 @@ def running() -> Instruments:
     readings = Readings(
         queue_depth=lambda: 3.0,
         policies_by_ready=lambda: {"True": 1.0, "False": 0.0},
+        policies_by_retries=lambda: {"LatencyHigh": 1.0},
         watch_ages=lambda: {"services": 1.5},
         kopf_restarts=lambda: 2.0,
         leads=lambda: 1.0,
@@ -68,6 +69,7 @@ def test_reading() -> None:
 
     assert (3, 2) == (found["aigateway_queue_depth"], found["aigateway_policy_watch_restarts"])
     assert (1, 0) == (found["aigateway_policies[True]"], found["aigateway_policies[False]"])
+    assert 1 == found["aigateway_adaptive_policies[LatencyHigh]"]
     assert 1.5 == found["aigateway_watch_age_seconds[services]"]
     assert (1, 4) == (found["aigateway_leader"], found["aigateway_lease_transitions"])
 
