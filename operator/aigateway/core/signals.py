@@ -21,9 +21,12 @@ class Target:
 
 
 def signals(policy: ResolvedPolicy) -> frozenset[Metric]:
-    """Return the metrics that are needed of each of a policy's backends; a suspended policy decides nothing."""
+    """Return the metrics that are needed of each of a policy's backends; a suspended policy decides nothing.
+
+    The rate tells a backend without requests, of which there is no share and no P99, from one that nothing is known of.
+    """
     adaptive = policy.retries.adaptive
     if adaptive is None or policy.suspend:
         return frozenset()
     thresholds = {Metric.LATENCY_P99: adaptive.latency_above, Metric.FAILURE_PERCENT: adaptive.failure_percent}
-    return frozenset(metric for metric, threshold in thresholds.items() if threshold is not None)
+    return frozenset({Metric.REQUEST_RATE, *(metric for metric in thresholds if thresholds[metric] is not None)})

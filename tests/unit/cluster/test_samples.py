@@ -14,7 +14,7 @@ from aigateway.core.observation import Lack, Metric, NoData, Sample, ServicePort
 from aigateway.core.signals import Target
 from tests.resolved import backend, policy
 
-P99, FAILURES = Metric.LATENCY_P99, Metric.FAILURE_PERCENT
+P99, FAILURES, RATE = Metric.LATENCY_P99, Metric.FAILURE_PERCENT, Metric.REQUEST_RATE
 FAST = Sample(20.0, 1000.0)
 REJECTED = Rejection(INVALID, ())
 SLOW_IS_BAD = Adaptive(500, None)
@@ -86,7 +86,10 @@ def test_before_the_first_tick(configured: bool, expected: Lack) -> None:
     """A policy sees that nothing was asked yet, or never will be, and nothing that it does not look at."""
     made = watching()
 
-    assert {("model-v1", P99): NoData(expected)} == Case(made, configured=configured).samples.of(made)
+    nothing = NoData(expected)
+    assert {("model-v1", P99): nothing, ("model-v1", RATE): nothing} == Case(made, configured=configured).samples.of(
+        made
+    )
     assert {} == Case(made).samples.of(watching(adaptive=None))
     assert {} == Case(made).samples.of(REJECTED)
 
@@ -101,8 +104,8 @@ def test_only_those_look_again_whom_it_concerns() -> None:
     }
 
     assert [a.key, b.key] == list(case.samples.take(first))
-    assert {("model-v1", P99): FAST} == case.samples.of(a)
-    assert {("model-v2", P99): NoData(Lack.EMPTY)} == case.samples.of(b)
+    assert FAST == case.samples.of(a)["model-v1", P99]
+    assert NoData(Lack.EMPTY) == case.samples.of(b)["model-v2", P99]
 
     second: dict[Address, Sample | NoData] = {**first, ("models", "model-v1", P99): Sample(20.0, 1015.0)}
     assert [a.key] == list(case.samples.take(second))

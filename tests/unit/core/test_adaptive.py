@@ -81,6 +81,26 @@ def test_first_look() -> None:
     assert ("True", "MetricsAvailable", "Prometheus tells what decisions need") == condition(told.status)
 
 
+INPUTS = [
+    {
+        "backend": "v1",
+        "metric": "FailurePercent",
+        "value": "0.0 % of attempts",
+        "threshold": "50 %",
+        "age": "2s",
+        "verdict": "Clean",
+    },
+    {
+        "backend": "v1",
+        "metric": "LatencyP99",
+        "value": "812ms",
+        "threshold": "500ms",
+        "age": "2s",
+        "verdict": "Slow",
+    },
+]
+
+
 def test_a_step_down() -> None:
     """The step is in the status before the routes, then with its inputs, in an event, and in the history."""
     world = after(FIRST, samples=said(p99=812.4, at=NOW + 8))
@@ -103,24 +123,7 @@ def test_a_step_down() -> None:
         "sampledAt": "2027-01-15T08:00:08Z",
         "reason": "LatencyHigh",
         "message": step["why"],
-        "inputs": [
-            {
-                "backend": "v1",
-                "metric": "FailurePercent",
-                "value": "0.0 % of attempts",
-                "threshold": "50 %",
-                "age": "2s",
-                "verdict": "Clean",
-            },
-            {
-                "backend": "v1",
-                "metric": "LatencyP99",
-                "value": "812ms",
-                "threshold": "500ms",
-                "age": "2s",
-                "verdict": "Slow",
-            },
-        ],
+        "inputs": INPUTS,
     } == told.status["retries"]
     assert [step] == told.status["history"]
     assert 2 == told.status["effective"]["attempts"]
