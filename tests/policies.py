@@ -102,6 +102,7 @@ _VALID: Raw = {
             "budget": {"percent": 25, "minConcurrency": 5},
             "bufferLimit": "16Mi",
             "hedgeOnPerTryTimeout": True,
+            "adaptive": {"latencyAbove": "500ms", "failurePercent": 50},
         },
         "circuitBreaker": {
             "consecutiveErrors": 6,

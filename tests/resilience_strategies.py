@@ -43,6 +43,12 @@ def _spelt(milliseconds: int) -> str:
     return f"{milliseconds // 1000}s{milliseconds % 1000}ms"
 
 
+@cache
+def adaptives() -> st.SearchStrategy[Raw]:
+    """Return what takes retries away, one of the two at least."""
+    return _object({"latencyAbove": durations(), "failurePercent": amounts(100)}).filter(bool)
+
+
 @st.composite
 def retries(draw: Draw) -> Raw:
     """Return retry blocks: switched off, or with what is retried for whom, when and how often."""
@@ -60,6 +66,7 @@ def retries(draw: Draw) -> Raw:
                 "budget": _object({"minConcurrency": amounts(1000)}, {"percent": amounts(100)}),
                 "bufferLimit": st.sampled_from(("1Ki", "512Ki", "16Mi", "64Mi")),
                 "nonIdempotent": st.just("NotProcessedOnly"),
+                "adaptive": adaptives(),
             }
         )
     )

@@ -39,6 +39,34 @@ FULL: dict[str, Any] = {
             {"backend": "v1", "minReplicas": 1, "maxReplicas": 20, "triggers": ["50 requests/s for each replica"]}
         ],
     },
+    "retries": {
+        "asked": 3,
+        "level": 2,
+        "since": "2026-11-23T19:00:00Z",
+        "sampledAt": "2026-11-23T18:59:58Z",
+        "reason": "LatencyHigh",
+        "message": "the P99 of v1 is 812ms, the bound is 500ms",
+        "inputs": [
+            {
+                "backend": "v1",
+                "metric": "LatencyP99",
+                "value": "812ms",
+                "threshold": "500ms",
+                "age": "2s",
+                "verdict": "Slow",
+            }
+        ],
+    },
+    "history": [
+        {
+            "time": "2026-11-23T19:00:00Z",
+            "what": "retries.attempts",
+            "from": "3",
+            "to": "2",
+            "reason": "LatencyHigh",
+            "why": "the P99 of v1 is 812ms, the bound is 500ms",
+        }
+    ],
     "skipped": [{"field": "spec.connectionPool.maxOpen", "reason": "NotSupported", "message": "Not in this Istio."}],
     "children": [{"kind": "VirtualService", "name": "chat"}],
 }

@@ -89,6 +89,7 @@ class Engine:
         self._started = clock()
         self._status_written: dict[PolicyKey, float] = {}
         self._repairs: dict[PolicyKey, dict[ChildRef, list[float]]] = {}
+        self._clean_since: dict[PolicyKey, float] = {}
 
     async def reconcile(self, key: PolicyKey) -> Next:
         """Make one pass over a policy."""
@@ -100,6 +101,7 @@ class Engine:
             else:
                 self._status_written.pop(key, None)
                 self._repairs.pop(key, None)
+                self._clean_since.pop(key, None)
                 coming = Next("gone")
             return coming if trouble is None else Next("failed", coming.wake_after, trouble.retry_after)
         except Conflict as conflict:
@@ -112,9 +114,10 @@ class Engine:
     async def _pass(self, key: PolicyKey, policy: Entry[Json]) -> Next:
         resolved = self._world.index.resolved(key)
         seen = self._world.observe(key, resolved, policy.value.get("status") or {})
-        observation = replace(seen, repairs=self._repairs.get(key, {}))
+        observation = replace(seen, repairs=self._repairs.get(key, {}), clean_since=self._clean_since.get(key))
         outcome = reconcile(resolved, observation, self._administrator, self._clock())
         policy = await self._remember(policy, observation, outcome)
+        self._note_clean(key, outcome)
         executed = await self._execute(key, policy.uid, outcome)
         return await self._report(key, policy, observation, outcome, executed)
 
@@ -150,6 +153,14 @@ class Engine:
         if overtaken is not None:
             raise overtaken
         return _Executed(tuple(results), retry_after)
+
+    def _note_clean(self, key: PolicyKey, outcome: Outcome) -> None:
+        """Remember since when a policy could have more retries; too fast for a status, and safe to forget."""
+        level = outcome.decision.retries
+        if level is None or level.clean_since is None:
+            self._clean_since.pop(key, None)
+        else:
+            self._clean_since[key] = level.clean_since
 
     def _note_repair(self, key: PolicyKey, step: Step) -> None:
         """Remember when a child was put back; a try that failed changed nothing that anyone could contend over."""

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 
 from aigateway.api.resolved import PolicyKey
 from aigateway.cluster.client import Client
@@ -24,8 +24,12 @@ from aigateway.cluster.resources import POLICIES
 from aigateway.cluster.watches import FRESH_SECONDS, Watches
 from aigateway.cluster.world import World
 from aigateway.cluster.writer import Writer
+from aigateway.core.adaptive import retries_reason
+from aigateway.core.observation import NoData, Sample
 from aigateway.engine import Engine, Workers
 from aigateway.metrics.instruments import Instruments, Readings
+from aigateway.metrics.prometheus import Prometheus
+from aigateway.metrics.sampler import Reports, Sampler, Samples, Schedule
 from aigateway.metrics.server import Health, Server
 from aigateway.settings import Settings, SettingsError
 
@@ -101,6 +105,8 @@ class Operator:
             "watches": self._watches.run(),
             "policies": self.policies.run(),
         }
+        if self._settings.administrator.sampling_address is not None:
+            parts["sampler"] = self._sample(self._settings.administrator.sampling_address)
         log.info("started; policies of %s", ", ".join(self._settings.namespaces) or "all namespaces")
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]
 
@@ -114,6 +120,20 @@ class Operator:
     async def _work(self) -> None:
         await self._leads.wait()
         await self._workers.run()
+
+    async def _sample(self, address: str) -> None:
+        """Ask Prometheus, where this replica leads, for what policies need."""
+        await self._leads.wait()
+        settings = self._settings
+        schedule = Schedule(settings.sampling_interval, settings.scaling_window, settings.cluster_domain)
+        reports = Reports(self._instruments.queried, self._instruments.ticked, self._sampled)
+        with closing(Prometheus(address)) as prometheus:
+            await Sampler(prometheus, schedule, self.world.samples.wanted, reports).run()
+
+    def _sampled(self, samples: Samples) -> None:
+        self.world.sampled(samples)
+        states = ((str(metric), _state(sample)) for (*_, metric), sample in samples.items())
+        self._instruments.sampled(Counter(states))
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         """Stop taking work, finish what is in flight, hand the lead over, then stop looking."""
@@ -199,6 +219,7 @@ class Operator:
         return Readings(
             queue_depth=lambda: float(len(self._queue)),
             policies_by_ready=self._policies_by_ready,
+            policies_by_retries=self._policies_by_retries,
             watch_ages=self._watch_ages,
             kopf_restarts=lambda: float(max(0, self.policies.restarts)),
             leads=lambda: float(self._may_write_for() > 0),
@@ -213,6 +234,11 @@ class Operator:
             counts[next(ready, "Unknown")] += 1
         return {status: float(count) for status, count in counts.items()}
 
+    def _policies_by_retries(self) -> Mapping[str, float]:
+        found = ((entry.value.get("status") or {}).get("retries") for entry in self.world.policies)
+        reasons = (retries_reason(entry) for entry in found if entry)
+        return {reason: float(count) for reason, count in Counter(reasons).items()}
+
     def _watch_ages(self) -> Mapping[str, float]:
         ages = {POLICIES.label: self.policies.silent_for()} if self.policies.running else {}
         for reflector in self._watches.reflectors():
@@ -220,3 +246,7 @@ class Operator:
                 label, age = reflector.scope.resource.label, time.monotonic() - reflector.heard_at
                 ages[label] = max(age, ages.get(label, 0.0))
         return ages
+
+
+def _state(sample: Sample | NoData) -> str:
+    return str(sample.reason) if isinstance(sample, NoData) else type(sample).__name__

@@ -31,8 +31,9 @@ class SettingsError(ValueError):
 class Settings:
     """Everything that can be set.  ``namespaces`` empty: policies of all namespaces.
 
-    ``scaling_window`` is the range of the rates that KEDA asks Prometheus for, ``scaling_polling`` how often it asks;
-    both in seconds.  ``leader_election`` False: no other replica runs, and no Lease is asked for; ``lease_namespace``
+    ``scaling_window`` is the range of the rates that Prometheus is asked for, ``scaling_polling`` how often KEDA asks
+    and ``sampling_interval`` how often the operator does; all in seconds.  ``sampling_address`` None: the operator asks
+    where KEDA does.  ``leader_election`` False: no other replica runs, and no Lease is asked for; ``lease_namespace``
     None: the pod's own.
     """
 
@@ -49,6 +50,8 @@ class Settings:
     prometheus_address: str | None = None
     scaling_window: int = 60
     scaling_polling: int = 15
+    sampling_address: str | None = None
+    sampling_interval: int = 15
     probes_address: str = ":8080"
     metrics_address: str = ":9090"
     log_level: str = "info"
@@ -78,15 +81,11 @@ class Settings:
             _LABEL.fullmatch(self.root_namespace), "root-namespace", self.root_namespace, "the name of a namespace"
         )
         _require(_is_name(self.cluster_domain), "cluster-domain", self.cluster_domain, "a DNS name")
-        if self.prometheus_address is not None:
-            _require(
-                _is_plain_url(self.prometheus_address),
-                "prometheus-address",
-                _without_password(self.prometheus_address),
-                "an http or https URL without user, query or fragment",
-            )
+        _require_url("prometheus-address", self.prometheus_address)
+        _require_url("sampling-address", self.sampling_address)
         _require(4 <= self.scaling_window <= 3600, "scaling-window", self.scaling_window, "4 to 3600 seconds")  # noqa: PLR2004
         _require(1 <= self.scaling_polling <= 3600, "scaling-polling", self.scaling_polling, "1 to 3600 seconds")  # noqa: PLR2004
+        _require(1 <= self.sampling_interval <= 300, "sampling-interval", self.sampling_interval, "1 to 300 seconds")  # noqa: PLR2004
         _require(1 <= self.concurrency <= 64, "concurrency", self.concurrency, "1 to 64")  # noqa: PLR2004
         self._require_lease()
         _require(self.log_format in ("json", "text"), "log-format", self.log_format, "json or text")
@@ -143,6 +142,8 @@ class Settings:
             self.gateway_namespaces,
             tuple(dict.fromkeys(self.allow_envoy_filter)),
             self.gateway_service,
+            sampling_interval_seconds=float(self.sampling_interval),
+            sampling_address=self.sampling_address or self.prometheus_address,
         )
 
 
@@ -195,6 +196,12 @@ def _is_plain_url(text: str) -> bool:
     parts = urlsplit(text)
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
     return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
+
+
+def _require_url(name: str, address: str | None) -> None:
+    if address is not None:
+        allowed = "an http or https URL without user, query or fragment"
+        _require(_is_plain_url(address), name, _without_password(address), allowed)
 
 
 def _without_password(text: str) -> str:

@@ -33,6 +33,8 @@ SETTING_OF = {
     "scaling.prometheusAddress": "prometheus_address",
     "scaling.windowSeconds": "scaling_window",
     "scaling.pollingSeconds": "scaling_polling",
+    "sampling.address": "sampling_address",
+    "sampling.intervalSeconds": "sampling_interval",
     "log.level": "log_level",
     "log.format": "log_format",
     "concurrency": "concurrency",

@@ -6,8 +6,8 @@ from tests.mistakes.mistake import NOTHING_OF_GATEWAYS, Mistake
 from tests.policies import GONE
 
 WITHOUT_ATTEMPTS = (
-    "conditions, statusCodes, backoff, retryAfter, budget, bufferLimit and hedgeOnPerTryTimeout have no effect with "
-    "attempts 0: remove them or raise attempts"
+    "conditions, statusCodes, backoff, retryAfter, budget, bufferLimit, adaptive and hedgeOnPerTryTimeout have no "
+    "effect with attempts 0: remove them or raise attempts"
 )
 ONE_KEY = "rateLimits must have one entry at most for each keyHeader, and one without: remove the others"
 LATE = (
@@ -57,6 +57,7 @@ RESILIENCE = {
             "backoff": {"initial": "1s"},
             "budget": {"percent": 20},
             "bufferLimit": "16Mi",
+            "adaptive": {"failurePercent": 50},
         }.items()
     },
     "cap below the first wait": Mistake(
@@ -81,6 +82,11 @@ RESILIENCE = {
         "spec.retries.hedgeOnPerTryTimeout needs spec.timeouts.perTry, after which the next attempt starts: "
         "set perTry, or remove it",
         "spec.retries",
+    ),
+    "retries that adapt to nothing": Mistake(
+        {"spec.retries.adaptive": {}},
+        "spec.retries.adaptive",
+        "adaptive needs latencyAbove, failurePercent or both: set one or remove adaptive",
     ),
     "idempotent in two ways": Mistake(
         {"spec.retries.nonIdempotent": "TreatAsIdempotent"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def test_the_defaults_are_valid() -> None:
         pytest.param({"prometheus_address": "prometheus:9090"}, "http or https URL", id="no scheme"),
         pytest.param({"prometheus_address": "http://p:9090?query=x"}, "http or https URL", id="query"),
         pytest.param({"prometheus_address": "file:///etc/passwd"}, "http or https URL", id="file"),
+        pytest.param({"sampling_address": "file:///a"}, "--sampling-address is 'file:///a'", id="a file to sample"),
+        pytest.param({"sampling_interval": 0}, "1 to 300 seconds", id="no interval"),
         pytest.param({"scaling_window": 3}, "4 to 3600 seconds", id="short window"),
         pytest.param({"scaling_polling": 0}, "1 to 3600 seconds", id="no polling"),
         pytest.param({"concurrency": 65}, "1 to 64", id="too many at once"),
@@ -98,7 +101,19 @@ def test_what_decisions_may_know() -> None:
 
     scaling = ScalingDefaults("https://prometheus.monitoring:9090/prefix", 120, 30)
     places: dict[str, Any] = {"envoy_filter_namespaces": ("edge",), "gateway_service": "edge/gateway"}
-    assert Administrator("istio-system/gw", "k8s.example", scaling, **places) == settings.administrator
+    expected = Administrator("istio-system/gw", "k8s.example", scaling, **places)
+    assert replace(expected, sampling_address=scaling.prometheus_address) == settings.administrator
+
+
+def test_the_operator_may_ask_another_prometheus() -> None:
+    """The operator asks where KEDA does, unless it was given an address of its own."""
+    settings = Settings(prometheus_address="http://a:9090", sampling_address="http://b:9090", sampling_interval=5)
+
+    assert ("http://b:9090", 5) == (
+        settings.administrator.sampling_address,
+        settings.administrator.sampling_interval_seconds,
+    )
+    assert "http://a:9090" == settings.administrator.scaling.prometheus_address
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> tuple[int, str, Settings | None]:

@@ -59,6 +59,8 @@ class Administrator:
     ``envoy_filter_namespaces`` are those of them in which EnvoyFilters may be written, none without leave.
     ``gateway_service`` is ``namespace/name`` (or None) of the Service whose endpoints are the gateways' proxies.
     ``max_buffer_limit`` is how many bytes of each request body a policy may let proxies keep for retries.
+    ``sampling_interval_seconds`` is how often the operator asks Prometheus about backends, at
+    ``sampling_address`` (None: there is none to ask).
     """
 
     default_gateway: str | None = None
@@ -70,6 +72,8 @@ class Administrator:
     envoy_filter_namespaces: tuple[str, ...] = ()
     gateway_service: str | None = None
     max_buffer_limit: int = 16 << 20
+    sampling_interval_seconds: float = 15.0
+    sampling_address: str | None = None
 
     def export_to(self, namespace: str) -> list[str]:
         """Return the ``exportTo`` of routes through gateways: the policy's own namespace and the proxies'."""

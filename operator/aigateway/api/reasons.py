@@ -12,11 +12,12 @@ from enum import StrEnum
 
 
 class ConditionType(StrEnum):
-    """The conditions of a policy; ``Ready`` is the summary of the first three."""
+    """The conditions of a policy; ``Ready`` is the summary of the first three and of nothing else."""
 
     ACCEPTED = "Accepted"
     RESOLVED_REFS = "ResolvedRefs"
     PROGRAMMED = "Programmed"
+    METRICS_AVAILABLE = "MetricsAvailable"
     SCALING_READY = "ScalingReady"
     READY = "Ready"
 
@@ -133,9 +134,22 @@ SUSPENDED = Reason(
     "Suspended", "spec.suspend is true: generated objects are kept and not touched.", "Set spec.suspend to false."
 )
 
+# MetricsAvailable
+METRICS_AVAILABLE = Reason("MetricsAvailable", "Prometheus tells of every backend what the policy's decisions need.")
+PROMETHEUS_UNREACHABLE = Reason(
+    "PrometheusUnreachable",
+    "Prometheus does not answer, or not with what was asked for. What is decided by metrics stays as it is.",
+    "Check Prometheus and the operator's address of it. The operator's log and metrics say what became of its queries.",
+)
+METRICS_MISSING = Reason(
+    "MetricsMissing",
+    "Prometheus knows nothing of a backend, or nothing recent. What is decided by metrics stays as it is.",
+    "Check that Prometheus scrapes the proxies (a backend that never had a request has no metrics yet).",
+)
+
 # ScalingReady
 SCALING_READY = Reason("ScalingReady", "KEDA reports every ScaledObject of the policy as ready.")
-SCALING_NOT_REQUESTED = Reason("NotRequested", "The policy asks for no autoscaling.")
+NOT_REQUESTED = Reason("NotRequested", "The policy asks for nothing that the condition is about.")
 SCALING_PENDING = Reason("Pending", "KEDA has not reported on every ScaledObject yet.")
 SCALING_NOT_READY = Reason(
     "ScalerNotReady",
@@ -154,7 +168,7 @@ KEDA_NOT_INSTALLED = Reason(
 )
 PROMETHEUS_NOT_CONFIGURED = Reason(
     "PrometheusNotConfigured",
-    "A scaling rule needs Prometheus and the operator was given no address for KEDA to ask.",
+    "A scaling rule or adaptive retries need Prometheus and the operator was given no address.",
     "Ask the administrator to set the operator's Prometheus address.",
 )
 CPU_REQUEST_MISSING = Reason(
@@ -174,6 +188,23 @@ SHARE_OF_UNAVAILABLE = Reason("ShareOfUnavailable", "The backend carries the sha
 ALL_UNAVAILABLE = Reason(
     "AllUnavailable", "No backend has a ready endpoint; weights are kept as specified until one is ready."
 )
+
+# Retries
+AS_ASKED = Reason("AsAsked", "Requests get as many retries as the policy says.")
+LEVEL_KEPT = Reason(
+    "LevelKept", "The status was lost, so requests keep the retries that the routes have until metrics allow more."
+)
+LATENCY_HIGH = Reason(
+    "LatencyHigh",
+    "The P99 of a backend is above retries.adaptive.latencyAbove, so requests get one retry fewer, down to one.",
+    "See what slows the backend down. Retries come back one a minute once its P99 is below 80 % of the bound.",
+)
+FAILURES_HIGH = Reason(
+    "FailuresHigh",
+    "A backend fails retries.adaptive.failurePercent of its attempts or more, so nothing is retried.",
+    "See why the backend fails. Retries come back one a minute once its share is below 80 % of the bound.",
+)
+RECOVERED = Reason("Recovered", "Every backend was well below the bounds for a minute, so requests get one retry more.")
 
 # Fields without effect
 NOT_FOR_EVERY_METHOD = Reason("NotForEveryMethod", "The field has no effect for some methods; the message says why.")
@@ -208,6 +239,11 @@ TOO_FEW_REPLICAS = Reason(
     "With so few replicas maxEjectionPercent allows none to be ejected.",
     "Run more replicas, or raise circuitBreaker.maxEjectionPercent (100 lets all of them go).",
 )
+RETRIES_OFF = Reason(
+    "RetriesOff",
+    "While nothing is retried (see status.retries), Istio has no bound for an attempt.",
+    "Set spec.timeouts.request, which always holds.",
+)
 NOT_IN_THIS_ISTIO = Reason(
     "NotInThisIstio",
     "The cluster's Istio cannot do what the field asks for.",
@@ -219,6 +255,8 @@ NOT_IN_THIS_KEDA = Reason(
 
 # Events on what was done
 WEIGHTS_CHANGED = Reason("WeightsChanged", "Weights in effect have changed.")
+RETRY_LEVEL_LOWERED = Reason("RetryLevelLowered", "Requests get fewer retries; the message says what was seen where.")
+RETRY_LEVEL_RAISED = Reason("RetryLevelRaised", "Requests get one retry more.")
 DRIFT_REPAIRED = Reason("DriftRepaired", "A generated object was changed by someone else and has been put back.")
 PRUNED = Reason("Pruned", "A generated object that the policy no longer asks for was deleted.")
 

@@ -6,6 +6,7 @@ Called by :mod:`aigateway.api.resolve`; it must not know the rest of a policy.
 from __future__ import annotations
 
 from aigateway.api.resolved import (
+    Adaptive,
     Backoff,
     Budget,
     CircuitBreaker,
@@ -76,6 +77,7 @@ def retries(block: resilience.Retries | None) -> Retries:
         budget=_budget(block.budget),
         buffer_limit=None if block.buffer_limit is None else parse_size(block.buffer_limit),
         hedge=block.hedge_on_per_try_timeout,
+        adaptive=_adaptive(block.adaptive),
     )
 
 
@@ -91,6 +93,10 @@ def _retry_after(block: resilience.RetryAfter | None, codes: tuple[int, ...]) ->
 
 def _budget(block: resilience.Budget | None) -> Budget | None:
     return None if block is None else Budget(block.percent, block.min_concurrency or DEFAULT_MIN_RETRY_CONCURRENCY)
+
+
+def _adaptive(block: resilience.Adaptive | None) -> Adaptive | None:
+    return None if block is None else Adaptive(_milliseconds(block.latency_above), block.failure_percent)
 
 
 def circuit_breaker(block: resilience.CircuitBreaker | None) -> CircuitBreaker | None:

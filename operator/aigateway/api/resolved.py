@@ -217,13 +217,21 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Adaptive:
+    """What of a backend takes retries away, at least one of the two: its P99 above, its percentage of failures."""
+
+    latency_above: Milliseconds | None
+    failure_percent: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Retries:
     """``attempts`` are retries after the first try, as in Istio; 0 switches retries off.
 
     Idempotent requests get every condition and status code: those with ``idempotent_methods``, or with the header
     ``idempotency_header`` (lower case), or all of them where ``treat_as_idempotent``.  Other requests get only the
     conditions in :data:`PROVABLY_NOT_PROCESSED`.  ``retry_after`` is the longest Retry-After that is waited for (None:
-    it is not looked at); ``buffer_limit`` is in bytes.
+    it is not looked at); ``buffer_limit`` is in bytes.  ``adaptive`` None: as many whatever the backends do.
     """
 
     attempts: int
@@ -237,6 +245,7 @@ class Retries:
     budget: Budget | None = None
     buffer_limit: int | None = None
     hedge: bool = False
+    adaptive: Adaptive | None = None
 
 
 @dataclass(frozen=True, slots=True)

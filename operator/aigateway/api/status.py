@@ -15,18 +15,19 @@ from aigateway.api.model import ListType, Model
 Word = Annotated[str, Field(max_length=317)]
 Sentence = Annotated[str, Field(max_length=32768)]
 Summary = Annotated[str, Field(max_length=1024)]
+Time = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
 
 
 class Condition(Model):
     """One aspect of the policy's state, in the standard shape of Kubernetes conditions."""
 
     type: Word
-    """Name of the condition: Accepted, ResolvedRefs, Programmed, ScalingReady or Ready."""
+    """Name of the condition: Accepted, ResolvedRefs, Programmed, MetricsAvailable, ScalingReady or Ready."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
     observed_generation: int | None = Field(default=None, ge=0)
     """Generation of the policy that the condition is about."""
-    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+    last_transition_time: Time
     """When the status of the condition last changed."""
     reason: Word
     """One word for scripts and alerts; the reference lists every reason with its remedy."""
@@ -76,7 +77,7 @@ class Effective(Model):
     service: Word | None = None
     """In-mesh name whose traffic is split."""
     attempts: int | None = Field(default=None, ge=0)
-    """Retries after the first try."""
+    """Retries after the first try; with retries.adaptive as many as there are now."""
     retry_on: Summary | None = None
     """What is retried for idempotent methods, in Istio's words."""
     request_timeout: Word | None = None
@@ -117,6 +118,59 @@ class Effective(Model):
     """How each backend is scaled."""
 
 
+class RetryInput(Model):
+    """One metric of one backend when the number of retries last moved."""
+
+    backend: Word
+    """Name of the backend in the spec."""
+    metric: Word
+    """FailurePercent (of attempts) or LatencyP99 (of requests)."""
+    value: Word | None = None
+    """What Prometheus said, or why there was nothing; absent: the backend had no requests."""
+    threshold: Word
+    """The bound in the spec."""
+    age: Word | None = None
+    """How old that was."""
+    verdict: Word
+    """Failing, Slow, Between (80 % of the bound and the bound), Clean, Idle or NoData."""
+
+
+class RetryStatus(Model):
+    """How many retries adaptive retries leave.  Inputs are those of the last move; they are not renewed in between."""
+
+    asked: int = Field(ge=0)
+    """Retries of the spec."""
+    level: int = Field(ge=0)
+    """Retries in effect."""
+    since: Time
+    """When the level last moved."""
+    sampled_at: Time | None = None
+    """When Prometheus evaluated the newest sample that the level was lowered on."""
+    reason: Word
+    """Why the level is what it is, in one word."""
+    message: Sentence
+    """The same for people."""
+    inputs: Annotated[tuple[RetryInput, ...], Field(max_length=16), ListType("atomic")] | None = None
+    """What the last move was decided from."""
+
+
+class Step(Model):
+    """One decision of the operator."""
+
+    time: Time
+    """When it was made."""
+    what: Word
+    """Field of the spec that it is about."""
+    before: Annotated[Word, Field(alias="from")]
+    """Value before."""
+    to: Word
+    """Value since then."""
+    reason: Word
+    """Why, in one word."""
+    why: Sentence
+    """The same for people."""
+
+
 class Skipped(Model):
     """A field that has no effect in this cluster."""
 
@@ -154,6 +208,10 @@ class Status(Model):
     """One entry per backend of the spec."""
     effective: Effective | None = None
     """The policy with every default filled in."""
+    retries: RetryStatus | None = None
+    """Retries in effect and why; absent without retries.adaptive."""
+    history: Annotated[tuple[Step, ...], Field(max_length=10), ListType("atomic")] | None = None
+    """The last decisions that changed what is in effect by metrics, the newest last."""
     skipped: Annotated[tuple[Skipped, ...], Field(max_length=64), ListType("atomic")] | None = None
     """Fields that have no effect in this cluster, each with the reason."""
     children: Annotated[tuple[Child, ...], Field(max_length=64), ListType("atomic")] | None = None

@@ -110,11 +110,18 @@ def administrator_options() -> Decorator:
         setting("prometheus-address", "Prometheus as KEDA reaches it; without it, only CPU rules work.", metavar="URL"),
         setting(
             "scaling-window",
-            "Range of rates in scaling rules, in seconds: at least four scrapes.",
+            "Range of rates that Prometheus is asked for, in seconds: at least four scrapes.",
             scaling.window_seconds,
             type=int,
         ),
         setting("scaling-polling", "How often KEDA looks, in seconds.", scaling.polling_interval_seconds, type=int),
+        setting("sampling-address", "Prometheus as the operator reaches it.  [default: as KEDA does]", metavar="URL"),
+        setting(
+            "sampling-interval",
+            "How often the operator asks it about backends, in seconds, where a policy needs that.",
+            int(_DEFAULTS.sampling_interval_seconds),
+            type=int,
+        ),
     )
 
 

@@ -6,7 +6,7 @@ It does no I/O and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from aigateway.api.administrator import Administrator
@@ -19,6 +19,7 @@ from aigateway.cluster.endpoints import Endpoints
 from aigateway.cluster.gateway_proxies import GatewayProxies
 from aigateway.cluster.index import PolicyIndex
 from aigateway.cluster.parse import SliceState
+from aigateway.cluster.samples import Address, Samples
 from aigateway.cluster.store import Entry, Store
 from aigateway.core.claims import Claim
 from aigateway.core.foreign import claims_of_virtual_service, rule_covers
@@ -29,7 +30,9 @@ from aigateway.core.observation import (
     ChildState,
     Feature,
     Json,
+    NoData,
     Observation,
+    Sample,
     ServiceState,
     WorkloadState,
 )
@@ -86,6 +89,7 @@ class World:
         self.children: dict[ChildKind, Store[Json]] = {
             kind: Store(_PARSERS[kind], self._children_changed(kind)) for kind in ChildKind
         }
+        self.samples = Samples(self._service, configured=administrator.sampling_address is not None)
         self._child_index = ChildIndex()
         self._gateway_filters = GatewayFilters(
             self.children[ChildKind.ENVOY_FILTER], administrator.envoy_filter_namespaces
@@ -124,6 +128,7 @@ class World:
             foreign_rules=self._foreign_rules(key, policy),
             lacking=frozenset[Feature]().union(*self._lacking.values(), self._gateway_filters.lacking()),
             gateway_proxies=self.gateway_proxies.count,
+            samples=self.samples.of(policy),
         )
 
     def without_gateway_filter(self) -> list[str]:
@@ -154,6 +159,10 @@ class World:
         names = {backend.service for backend in policy.backends} | ({policy.service.name} if policy.service else set())
         known = self.services.namespace(key.namespace)
         return {name: known[name].value for name in names if name in known}
+
+    def _service(self, namespace: str, name: str) -> ServiceState | None:
+        entry = self.services.get(namespace, name)
+        return None if entry is None else entry.value
 
     def _workloads_of(self, key: PolicyKey, policy: ResolvedPolicy | Rejection) -> dict[WorkloadRef, WorkloadState]:
         if isinstance(policy, Rejection):
@@ -249,6 +258,11 @@ class World:
         """Take over that a policy can't write a child because of an object that has its name."""
         self._in_the_way[ref.namespace or key.namespace, ChildRef(ref.kind, ref.name)] = key
 
+    def sampled(self, samples: Mapping[Address, Sample | NoData]) -> None:
+        """Take over what Prometheus shows, and let the policies look again that it shows something new to."""
+        for key in list(self.samples.take(samples)):
+            self._wake(key)
+
     def wake_all(self) -> None:
         """Let every policy be looked at, and every one that has gone and left something behind."""
         for entry in self.policies:
@@ -263,7 +277,9 @@ class World:
         key = PolicyKey(entry.namespace, entry.name)
         self.index.changed(key, old, new)
         going = new is None or "deletionTimestamp" in new.value["metadata"]
-        self._contests.policy_changed(key, new, None if going else self.index.resolved(key))
+        resolved = None if going else self.index.resolved(key)
+        self._contests.policy_changed(key, new, resolved)
+        self.samples.policy_changed(key, resolved)
         held = len(self.policies.namespace(key.namespace))
         if old is None and held == 1:
             self._on_namespace(key.namespace, True)  # noqa: FBT003 (the meaning is the callback's)

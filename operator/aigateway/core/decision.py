@@ -8,10 +8,11 @@ Every decision carries its :class:`Because`; conditions, events, ``aigateway ren
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from aigateway.api.reasons import ConditionStatus, ConditionType, Reason
 from aigateway.api.resolved import Autoscaling, Backend, ResolvedPolicy
-from aigateway.core.observation import ChildRef
+from aigateway.core.observation import ChildRef, Counted, Lack, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,56 @@ class Scaler:
     fallback: bool = True
 
 
+class Finding(StrEnum):
+    """What one metric of one backend says about retries; the values are the words of the status."""
+
+    FAILING = "Failing"
+    SLOW = "Slow"
+    BETWEEN = "Between"
+    CLEAN = "Clean"
+    IDLE = "Idle"
+    NO_DATA = "NoData"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One metric of one backend beside its bound, both in percent or milliseconds.
+
+    ``at`` is when Prometheus evaluated it, in seconds since the epoch, ``counted`` what a percentage is of; ``lack`` is
+    why there is no value.
+    """
+
+    backend: str
+    metric: Metric
+    threshold: int
+    finding: Finding
+    value: float | None = None
+    at: float | None = None
+    counted: Counted = Counted.ATTEMPTS
+    lack: Lack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLevel:
+    """How many retries are in effect: ``level`` of the ``asked``, ``before`` it was decided, ``since`` when.
+
+    ``reason`` and ``message`` say why it moves now, None where it stays.  ``judged`` is the whole second of the newest
+    sample that a step down was made on, ``clean_since`` since when nothing speaks against a step up.  Times are in
+    seconds since the epoch; ``wake_at`` as in :class:`Decision`.
+    """
+
+    asked: int
+    before: int
+    level: int
+    reason: Reason | None
+    message: str
+    since: float
+    judged: int | None
+    inputs: tuple[Judged, ...]
+    clean_since: float | None
+    wake_at: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The whole decision for one policy.
@@ -72,6 +123,7 @@ class Decision:
     ``route_mesh`` and ``route_gateway`` say which
     VirtualServices are written; ``keep`` names children that are neither written nor pruned now because what they
     refer to is missing.  ``wake_at`` is when a debounce ends (seconds since the epoch), None if nothing is pending.
+    ``policy`` has the retries of ``retries``, which is None where their number is the policy's own.
     """
 
     policy: ResolvedPolicy | None
@@ -86,3 +138,4 @@ class Decision:
     wake_at: float | None = None
     skipped: tuple[Because, ...] = ()
     withdraw: bool = False
+    retries: RetryLevel | None = None

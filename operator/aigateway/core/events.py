@@ -11,11 +11,14 @@ from aigateway.api.reasons import (
     ALL_REASONS,
     DRIFT_REPAIRED,
     PRUNED,
+    RETRY_LEVEL_LOWERED,
+    RETRY_LEVEL_RAISED,
     WEIGHTS_CHANGED,
     ConditionStatus,
     ConditionType,
     EventType,
 )
+from aigateway.core.adaptive import SUBJECT
 from aigateway.core.decision import Decision
 from aigateway.core.observation import Json
 from aigateway.core.outcome import Apply, Delete, Event, StepResult
@@ -26,7 +29,7 @@ _ANNOUNCED_WHEN_FIRST_TRUE = frozenset({ConditionType.PROGRAMMED})
 
 def transitions(old: Json, new: Json, decision: Decision, results: Sequence[StepResult]) -> tuple[Event, ...]:
     """Return the events for the step from one status to the next."""
-    return (*_conditions(old, new), *_weights(old, new, decision), *_done(results))
+    return (*_conditions(old, new), *_weights(old, new, decision), *_retries(old, new), *_done(results))
 
 
 def _conditions(old: Json, new: Json) -> Iterator[Event]:
@@ -53,6 +56,18 @@ def _weights(old: Json, new: Json, decision: Decision) -> Iterator[Event]:
     if before and after and before != after:
         why = "; ".join(because.message for because in decision.because if because.subject.endswith(".weight"))
         yield Event(EventType.NORMAL, WEIGHTS_CHANGED, f"{before} is now {after}{': ' if why else ''}{why}")
+
+
+def _retries(old: Json, new: Json) -> Iterator[Event]:
+    known = old.get("history") or ()
+    for step in new.get("history") or ():
+        if step["what"] != SUBJECT or step in known:
+            continue
+        message = f"{step['from']} retries are now {step['to']}: {step['why']}"
+        if int(step["to"]) < int(step["from"]):
+            yield Event(EventType.WARNING, RETRY_LEVEL_LOWERED, message)
+        else:
+            yield Event(EventType.NORMAL, RETRY_LEVEL_RAISED, message)
 
 
 def _done(results: Sequence[StepResult]) -> Iterator[Event]:

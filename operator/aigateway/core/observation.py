@@ -114,6 +114,58 @@ class ChildState:
     body: Json
 
 
+class Metric(StrEnum):
+    """What can be asked of a backend; the values are the words of status and events."""
+
+    FAILURE_PERCENT = "FailurePercent"
+    LATENCY_P99 = "LatencyP99"
+    REQUEST_RATE = "RequestRate"
+
+
+class Counted(StrEnum):
+    """What a share is a share of; the values are the words of status and events."""
+
+    ATTEMPTS = "attempts"
+    REQUESTS = "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What Prometheus said of a backend; ``at``: when it evaluated that, in seconds since the epoch.
+
+    ``value`` is in percent, in milliseconds, or in requests per second, as the metric goes.  A percentage is one of
+    ``counted``: of requests, where the mesh does not export what it takes to count attempts.
+    """
+
+    value: float
+    at: float
+    counted: Counted = Counted.ATTEMPTS
+
+
+class Lack(StrEnum):
+    """Why there is no sample."""
+
+    NOT_CONFIGURED = "NotConfigured"
+    NOT_ASKED_YET = "NotAskedYet"
+    UNREACHABLE = "Unreachable"
+    TIMED_OUT = "TimedOut"
+    REFUSED = "Refused"
+    NOT_JSON = "NotJSON"
+    TOO_LARGE = "TooLarge"
+    EMPTY = "Empty"
+    NOT_A_NUMBER = "NotANumber"
+    STALE = "Stale"
+    DUPLICATE = "Duplicate"
+    WARNED = "Warned"
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """There is no number, which is never a 0."""
+
+    reason: Lack
+
+
 @dataclass(frozen=True, slots=True)
 class Contest:
     """Something older holds what the policy claims: ``what``, held by ``holder``, both as people read them.
@@ -134,7 +186,9 @@ class Observation:
     CRDs the cluster has, ``lacking`` what those CRDs cannot do.  ``foreign_rules`` are the DestinationRules of others
     that proxies would apply to a Service of the policy: the name of the rule by Service.  ``repairs`` are the times at
     which a child was put back after someone had changed it, in seconds since the epoch.  ``gateway_proxies`` is how
-    many proxies the gateways have, None where that is not known.
+    many proxies the gateways have, None where that is not known.  ``samples`` are by Service and metric; one that is
+    absent was not asked for.  ``clean_since`` is since when nothing speaks against more retries,
+    in seconds since the epoch, None after a start of the operator.
     """
 
     services: Mapping[str, ServiceState] = field(default_factory=dict)
@@ -148,6 +202,8 @@ class Observation:
     lacking: frozenset[Feature] = frozenset()
     repairs: Mapping[ChildRef, Sequence[float]] = field(default_factory=dict)
     gateway_proxies: int | None = None
+    samples: Mapping[tuple[str, Metric], Sample | NoData] = field(default_factory=dict)
+    clean_since: float | None = None
 
     @property
     def left_behind(self) -> Sequence[Json]:

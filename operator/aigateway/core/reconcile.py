@@ -10,10 +10,12 @@ from aigateway.api.administrator import Administrator
 from aigateway.api.problems import Rejection
 from aigateway.api.reasons import ACCEPTED, AS_SPECIFIED, CONFLICTED, RESOLVED, ConditionStatus, ConditionType, Reason
 from aigateway.api.resolved import ResolvedPolicy
+from aigateway.core.adaptive import because, judge_metrics, remembered
 from aigateway.core.decide.availability import Availability, decide_availability
 from aigateway.core.decide.connections import decide_connections
 from aigateway.core.decide.contention import next_repair
 from aigateway.core.decide.references import References, resolve_references
+from aigateway.core.decide.retries import Look, at_level, decide_retries, without_effect
 from aigateway.core.decide.scaling import decide_scaling
 from aigateway.core.decide.split import Candidate, decide_split
 from aigateway.core.decide.support import decide_support
@@ -89,18 +91,28 @@ def decide(
     scaling = decide_scaling(policy, references.ports, observation, administrator.scaling)
     connections = decide_connections(policy, observation)
     routable = any(target.weight > 0 for target in targets)
+    look = Look(observation.samples, now, administrator.sampling_interval_seconds)
+    level = decide_retries(policy, targets, remembered(policy, observation, now), look)
+    verdicts = (_accepted(), _resolved(references), judge_metrics(level), scaling.verdict)
+    wakes = [level.wake_at if level else None, *(a.changes_at for a in availability.values())]
     return Decision(
-        policy=policy,
-        verdicts=(_accepted(), _resolved(references), scaling.verdict),
+        policy=at_level(policy, level),
+        verdicts=tuple(verdict for verdict in verdicts if verdict is not None),
         targets=targets,
         scalers=scaling.scalers,
         connected=connections.backends,
-        skipped=support.skipped,
+        skipped=(*support.skipped, *without_effect(policy, level)),
         route_gateway=bool(policy.hosts) and routable,
         route_mesh=references.service_exists and routable,
         keep=scaling.keep | _kept_routes(policy, references, administrator, routable=routable),
-        because=(*references.problems, *connections.problems, *_weight_reasons(targets)),
-        wake_at=min((a.changes_at for a in availability.values() if a.changes_at is not None), default=None),
+        because=(
+            *references.problems,
+            *connections.problems,
+            *_weight_reasons(targets),
+            *because(level, observation.status),
+        ),
+        wake_at=min((at for at in wakes if at is not None), default=None),
+        retries=level,
     )
 
 

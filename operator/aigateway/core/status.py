@@ -24,6 +24,7 @@ from aigateway.api.reasons import (
     ConditionType,
     Reason,
 )
+from aigateway.core.adaptive import describe_history, describe_retries, moved_retries
 from aigateway.core.decision import Decision, Verdict
 from aigateway.core.effective import describe_backends, describe_effective, describe_replicas, describe_skipped
 from aigateway.core.events import transitions
@@ -45,6 +46,11 @@ def moved_memory(decision: Decision, observation: Observation) -> Status | None:
 
     A backend that is seen for the first time has no state that could be lost, so it does not count.
     """
+    memory = {**_moved_readiness(decision, observation), **moved_retries(decision.retries, observation.status)}
+    return memory or None
+
+
+def _moved_readiness(decision: Decision, observation: Observation) -> Status:
     known = known_availability(observation.status)
     moved = {
         t.backend.name: t.available
@@ -52,7 +58,7 @@ def moved_memory(decision: Decision, observation: Observation) -> Status | None:
         if known.get((t.backend.name, t.backend.service), t.available) != t.available
     }
     if not moved:
-        return None
+        return {}
     backends = observation.status.get("backends") or ()
     return {"backends": [{**b, "available": moved.get(b["name"], b.get("available"))} for b in backends]}
 
@@ -85,10 +91,14 @@ def report(
     return Report(status, transitions(old, status, outcome.decision, results))
 
 
+_KEPT = ("weights", "backends", "effective", "skipped", "children", "retries", "history")
+"""What a policy that is not looked into keeps."""
+
+
 def _in_effect(outcome: Outcome, results: Sequence[StepResult], observation: Observation) -> Status:
     """Return the parts that describe what is in effect; what could not be changed is told as it was."""
     decision, old = outcome.decision, observation.status
-    kept = {key: old[key] for key in ("weights", "backends", "effective", "skipped", "children") if key in old}
+    kept = {key: old[key] for key in _KEPT if key in old}
     if decision.policy is None and decision.withdraw:
         return {"children": _left(old, results)}
     if decision.policy is None:
@@ -107,8 +117,10 @@ def _in_effect(outcome: Outcome, results: Sequence[StepResult], observation: Obs
         ),
         "children": _children(outcome, results, observation),
     }
-    skipped = describe_skipped(decision)
-    return {**status, "skipped": skipped} if skipped else status
+    if decision.retries is not None:
+        status["retries"] = describe_retries(decision.retries, old)
+    more = {"skipped": describe_skipped(decision), "history": describe_history(decision.retries, old)}
+    return {**status, **{name: value for name, value in more.items() if value}}
 
 
 def _done(outcome: Outcome, results: Sequence[StepResult], kind: ChildKind) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -36,12 +36,26 @@ API_SECONDS = Description(
 )
 QUEUE_DEPTH = Description("aigateway_queue_depth", "Policies that wait for a pass now.")
 POLICIES = Description("aigateway_policies", "Policies by the status of their Ready condition.", ("ready",))
+RETRIES = Description(
+    "aigateway_adaptive_policies",
+    "Policies with adaptive retries by why requests have as many as they have (AsAsked: all).",
+    ("reason",),
+)
 WATCH_AGE = Description(
     "aigateway_watch_age_seconds",
     "Seconds since the API server last said anything in the quietest watch of a resource.",
     ("resource",),
 )
 KOPF_RESTARTS = Description("aigateway_policy_watch_restarts", "How often the watch of policies was started again.")
+QUERIES = Description("aigateway_prometheus_queries", "Questions to Prometheus by what came of them.", ("result",))
+TICK_SECONDS = Description(
+    "aigateway_sampling_duration_seconds", "How long it took to ask Prometheus for everything that policies need."
+)
+SAMPLES = Description(
+    "aigateway_samples",
+    "Values of backends by metric and what the last look at Prometheus gave: Sample, or why there is none.",
+    ("metric", "state"),
+)
 LEADER = Description("aigateway_leader", "1 where this replica leads, 0 where it stands by.")
 LEASE_TRANSITIONS = Description("aigateway_lease_transitions", "How often the lead has changed hands so far.")
 BUILD = Description("aigateway_build_info", "Always 1; the version is a label.", ("version",))
@@ -53,8 +67,12 @@ ALL = (
     API_SECONDS,
     QUEUE_DEPTH,
     POLICIES,
+    RETRIES,
     WATCH_AGE,
     KOPF_RESTARTS,
+    QUERIES,
+    TICK_SECONDS,
+    SAMPLES,
     LEADER,
     LEASE_TRANSITIONS,
     BUILD,
@@ -69,6 +87,7 @@ class Readings:
 
     queue_depth: Callable[[], float]
     policies_by_ready: Callable[[], Mapping[str, float]]
+    policies_by_retries: Callable[[], Mapping[str, float]]
     watch_ages: Callable[[], Mapping[str, float]]
     kopf_restarts: Callable[[], float]
     leads: Callable[[], float]
@@ -90,6 +109,11 @@ class Instruments(Collector):
         self._request_seconds = Histogram(
             API_SECONDS.name, API_SECONDS.meaning, API_SECONDS.labels, buckets=_SECONDS, registry=self.registry
         )
+        self._queries = Counter(QUERIES.name, QUERIES.meaning, QUERIES.labels, registry=self.registry)
+        self._tick_seconds = Histogram(
+            TICK_SECONDS.name, TICK_SECONDS.meaning, buckets=_SECONDS, registry=self.registry
+        )
+        self._samples = Gauge(SAMPLES.name, SAMPLES.meaning, SAMPLES.labels, registry=self.registry)
         self._readings: Readings | None = None
         self.registry.register(self)
 
@@ -106,6 +130,20 @@ class Instruments(Collector):
         """Count one request to the API server."""
         self._requests.labels(verb, resource, str(code)).inc()
         self._request_seconds.labels(verb).observe(seconds)
+
+    def queried(self, result: str) -> None:
+        """Count one question to Prometheus."""
+        self._queries.labels(result).inc()
+
+    def ticked(self, seconds: float) -> None:
+        """Count one look at everything that policies need."""
+        self._tick_seconds.observe(seconds)
+
+    def sampled(self, states: Mapping[tuple[str, str], int]) -> None:
+        """Take over how many values there are by metric and state; none of others."""
+        self._samples.clear()
+        for labels, count in states.items():
+            self._samples.labels(*labels).set(count)
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics that are read off at the time of a scrape."""
@@ -124,6 +162,7 @@ def _read(readings: Readings) -> Iterator[Metric]:
     yield _gauge(LEADER, readings.leads())
     yield _gauge(LEASE_TRANSITIONS, readings.lease_transitions())
     yield _gauge(POLICIES, readings.policies_by_ready())
+    yield _gauge(RETRIES, readings.policies_by_retries())
     yield _gauge(WATCH_AGE, readings.watch_ages())
 
 

@@ -8,6 +8,7 @@ from aigateway.api.administrator import Administrator
 from aigateway.api.resolve import load
 from aigateway.api.resolved import (
     AccessLog,
+    Adaptive,
     Backoff,
     Balancing,
     Budget,
@@ -46,6 +47,7 @@ FULL_RETRIES = Retries(
     budget=Budget(25, 5),
     buffer_limit=16 << 20,
     hedge=True,
+    adaptive=Adaptive(500, 50),
 )
 
 
@@ -115,6 +117,7 @@ def test_defaults(changes: Raw, field: str, expected: object) -> None:
         pytest.param({"nonIdempotent": "TreatAsIdempotent"}, {"treat_as_idempotent": True}, id="pure inference"),
         pytest.param({"budget": {"percent": 20}}, {"budget": Budget(20, 3)}, id="budget"),
         pytest.param({"backoff": {"initial": "1s"}}, {"backoff": Backoff(1_000, None)}, id="backoff"),
+        pytest.param({"adaptive": {"failurePercent": 20}}, {"adaptive": Adaptive(None, 20)}, id="adaptive"),
         pytest.param({"bufferLimit": "512Ki"}, {"buffer_limit": 512 << 10}, id="size"),
     ],
 )

@@ -28,9 +28,12 @@ def prospects(world: Sequence[Object], *proposed: Object, names: Sequence[str] =
     return asyncio.run(look(nullcontext(api), ADMINISTRATOR, proposed, keys, NOW))
 
 
-def settled(world: Sequence[Object], policy: Object) -> list[Object]:
-    """Return the world once the operator has done its work for a policy: with its children and its status."""
-    (first,) = prospects([*world, stored(policy)], names=[policy["metadata"]["name"]])
+def settled(world: Sequence[Object], policy: Object, status: Object | None = None) -> list[Object]:
+    """Return the world once the operator has done its work for a policy: with its children and its status.
+
+    ``status`` is the one that it had before, from which the operator remembers.
+    """
+    (first,) = prospects([*world, stored(policy, status)], names=[policy["metadata"]["name"]])
     children = [dict(item.step.body) for item in first.steps if item.reached and isinstance(item.step, Apply)]
     return [*world, stored(policy, dict(first.report.status)), *children]
 

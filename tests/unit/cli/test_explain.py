@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from aigateway.cli.main import main
 from tests.objects import Object, destination_rule, endpoints, observed, policy, service, stored, virtual_service
 from tests.snapshots import check_text
+from tests.statuses import FULL
 from tests.unit.cli.cases import changed, settled
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -44,6 +45,11 @@ EVERYTHING: dict[str, Any] = {
         ],
     },
 }
+ADAPTING = policy(
+    retries={"attempts": 3, "statusCodes": [503], "adaptive": {"latencyAbove": "500ms", "failurePercent": 50}}
+)
+LOWERED = {name: FULL[name] for name in ("retries", "history", "conditions")}
+"""What is remembered of a step down."""
 MESH = [*observed(), service("chat")]
 RULE = destination_rule("theirs", "chat-v2.models.svc.cluster.local")
 UP = [*(raw for raw in observed() if raw["metadata"]["name"] != "chat-v2-x"), endpoints("chat-v2", 1)]
@@ -60,6 +66,7 @@ WORLDS: dict[str, Sequence[Object]] = {
         settled(UP, policy())[-1],
     ],
     "suspended": settled([*UP, settled(UP, policy())[-1]], policy(suspend=True)),
+    "adaptive-retries": settled(UP, ADAPTING, LOWERED),
     "nothing-exists": [stored(policy())],
 }
 

@@ -45,6 +45,7 @@ def test_first_success() -> None:
         "Accepted": ("True", "Accepted"),
         "ResolvedRefs": ("True", "ResolvedRefs"),
         "Programmed": ("True", "Programmed"),
+        "MetricsAvailable": ("True", "NotRequested"),
         "ScalingReady": ("True", "NotRequested"),
         "Ready": ("True", "Ready"),
     } == conditions(first.status)

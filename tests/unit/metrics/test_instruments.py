@@ -27,6 +27,7 @@ def running() -> Instruments:
     readings = Readings(
         queue_depth=lambda: 3.0,
         policies_by_ready=lambda: {"True": 1.0, "False": 0.0},
+        policies_by_retries=lambda: {"LatencyHigh": 1.0},
         watch_ages=lambda: {"services": 1.5},
         kopf_restarts=lambda: 2.0,
         leads=lambda: 1.0,
@@ -35,6 +36,10 @@ def running() -> Instruments:
     instruments.read_from(readings)
     instruments.reconciled("changed", 0.02)
     instruments.requested("apply", "services", 200, 0.004)
+    instruments.queried("Answered")
+    instruments.ticked(0.1)
+    instruments.sampled({("LatencyP99", "Empty"): 1})
+    instruments.sampled({("LatencyP99", "Sample"): 2})
     return instruments
 
 
@@ -48,12 +53,23 @@ def test_counting() -> None:
     assert 1 == found["aigateway_api_request_duration_seconds_count[apply]"]
 
 
+def test_sampling() -> None:
+    """Questions are counted by what came of them; of the values only those of the last tick are shown."""
+    found = samples(running())
+
+    assert 1 == found["aigateway_prometheus_queries_total[Answered]"]
+    assert 1 == found["aigateway_sampling_duration_seconds_count"]
+    assert 2 == found["aigateway_samples[LatencyP99][Sample]"]
+    assert "aigateway_samples[LatencyP99][Empty]" not in found
+
+
 def test_reading() -> None:
     """What can be read off is read at the time of the scrape."""
     found = samples(running())
 
     assert (3, 2) == (found["aigateway_queue_depth"], found["aigateway_policy_watch_restarts"])
     assert (1, 0) == (found["aigateway_policies[True]"], found["aigateway_policies[False]"])
+    assert 1 == found["aigateway_adaptive_policies[LatencyHigh]"]
     assert 1.5 == found["aigateway_watch_age_seconds[services]"]
     assert (1, 4) == (found["aigateway_leader"], found["aigateway_lease_transitions"])
 

@@ -15,6 +15,7 @@ from aigateway.api.resolved import Balancing, NonIdempotent
 from aigateway.api.rules.rule import Rule, unless
 from aigateway.api.types import DURATION, parse_duration
 from aigateway.api.v1alpha1.resilience import (
+    Adaptive,
     Backoff,
     CircuitBreaker,
     ConnectionPool,
@@ -45,7 +46,7 @@ def _keeps_order(low: str | None, high: str | None) -> bool:
     return low is None or high is None or parse_duration(low) <= parse_duration(high)
 
 
-_ONLY_WITH_RETRIES = ("conditions", "statusCodes", "backoff", "retryAfter", "budget", "bufferLimit")
+_ONLY_WITH_RETRIES = ("conditions", "statusCodes", "backoff", "retryAfter", "budget", "bufferLimit", "adaptive")
 
 
 def _without_retries(retries: Retries) -> Iterator[str]:
@@ -57,6 +58,7 @@ def _without_retries(retries: Retries) -> Iterator[str]:
         retries.retry_after,
         retries.budget,
         retries.buffer_limit,
+        retries.adaptive,
         retries.hedge_on_per_try_timeout,
     )
     if retries.attempts == 0 and any(settings):
@@ -158,6 +160,13 @@ RESILIENCE: Mapping[type[Model], tuple[Rule[Any], ...]] = {
         ),
     ),
     Retries: _RETRIES,
+    Adaptive: (
+        Rule[Adaptive](
+            "has(self.latencyAbove) || has(self.failurePercent)",
+            "adaptive needs latencyAbove, failurePercent or both: set one or remove adaptive",
+            unless(lambda adaptive: adaptive != Adaptive()),
+        ),
+    ),
     Backoff: (
         Rule[Backoff](
             _in_order("initial", "max"),

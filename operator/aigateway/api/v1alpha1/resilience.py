@@ -77,6 +77,15 @@ class Budget(Model):
     """Retries that are always allowed at once (default 3)."""
 
 
+class Adaptive(Model):
+    """Fewer retries while backends are slow or failing, by what Prometheus shows of those that get traffic."""
+
+    latency_above: Duration | None = None
+    """P99 of the duration of requests, retries included, over which each look takes one retry away, down to one."""
+    failure_percent: Percent | None = None
+    """Share of failed attempts, in percent, from which on nothing is retried."""
+
+
 class Retries(Model):
     """When a failed attempt is tried again. Without this block: 2 retries, only where nothing was processed."""
 
@@ -111,6 +120,8 @@ class Retries(Model):
     hedge_on_per_try_timeout: bool = False
     """Start the next attempt at timeouts.perTry without giving up the one before; the first answer wins. Each such
     request may be executed several times at once."""
+    adaptive: Adaptive | None = None
+    """Take retries away while backends are slow or failing, and give them back one a minute (default: never)."""
 
 
 class CircuitBreaker(Model):

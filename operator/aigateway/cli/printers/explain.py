@@ -9,7 +9,7 @@ from rich.text import Text
 
 from aigateway.cli.printers.common import condition_table, heading, table
 from aigateway.cli.views.common import ConditionView
-from aigateway.cli.views.explain import BackendView, ExplainView, PolicyExplained, ScalingView
+from aigateway.cli.views.explain import BackendView, ExplainView, PolicyExplained, RetriesView, ScalingView
 
 _OBJECT_COLOURS = {"in place": "green", "blocked": "red", "kept": "yellow"}
 
@@ -34,6 +34,7 @@ def _policy(policy: PolicyExplained) -> Iterator[RenderableType]:
     yield from _part("Routes, the first that matches wins", table(("", "", ""), rows), policy.routes)
     yield from _backends(policy.backends)
     yield from _part("Bounds", table(("", ""), ((s.name, s.value) for s in policy.settings)), policy.settings)
+    yield from _retries(policy.retries)
     yield from _scaling(policy.scaling)
     objects = (
         (o.kind, o.title, Text(o.state, style=_OBJECT_COLOURS.get(o.state, "yellow")), o.note) for o in policy.objects
@@ -41,6 +42,8 @@ def _policy(policy: PolicyExplained) -> Iterator[RenderableType]:
     yield from _part("Generated objects", table(("", "", "", ""), objects), policy.objects)
     skipped = ((item["field"], f"{item['reason']}: {item['message']}") for item in policy.skipped)
     yield from _part("Without effect", table(("", ""), skipped), policy.skipped)
+    steps = ((step.time, step.what, f"{step.before} to {step.to}", step.why) for step in policy.history)
+    yield from _part("What was decided by metrics, the newest last", table(("", "", "", ""), steps), policy.history)
     yield from _part("Reasons", table(("",), ((reason,) for reason in policy.reasons)), policy.reasons)
 
 
@@ -97,6 +100,17 @@ def _backend(backend: BackendView) -> tuple[str | Text, ...]:
         backend.workload,
         backend.replicas or "not there",
     )
+
+
+def _retries(retries: RetriesView | None) -> Iterator[RenderableType]:
+    if retries is None:
+        return
+    yield ""
+    yield heading(f"Adaptive retries: {retries.level} of {retries.asked} since {retries.since}")
+    yield Text(f"  {retries.reason}: {retries.message}", style="" if retries.level == retries.asked else "yellow")
+    if retries.inputs:
+        rows = ((i.backend, i.metric, i.value, i.threshold, i.age, i.verdict) for i in retries.inputs)
+        yield table(("BACKEND", "METRIC", "WAS", "BOUND", "AGE", "VERDICT"), rows)
 
 
 def _scaling(scaling: tuple[ScalingView, ...]) -> Iterator[RenderableType]:

@@ -66,6 +66,41 @@ class ScalingView:
 
 
 @dataclass(frozen=True, slots=True)
+class InputView:
+    """One metric of one backend at the last move of the retries, as the status has it."""
+
+    backend: str
+    metric: str
+    value: str
+    threshold: str
+    age: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetriesView:
+    """Adaptive retries: ``level`` of the ``asked`` are in effect ``since`` then, and what that was decided from."""
+
+    asked: int
+    level: int
+    since: str
+    reason: str
+    message: str
+    inputs: tuple[InputView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One earlier decision: ``what`` went from ``before`` to ``to``."""
+
+    time: str
+    what: str
+    before: str
+    to: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectView:
     """One generated object: ``in place``, ``kept``, or what would be done about it (as in a plan).
 
@@ -101,6 +136,8 @@ class PolicyExplained:
     entrances: tuple[Entrance, ...]
     routes: tuple[RouteView, ...]
     settings: tuple[Setting, ...]
+    retries: RetriesView | None
+    history: tuple[StepView, ...]
     scaling: tuple[ScalingView, ...]
     objects: tuple[ObjectView, ...]
     reasons: tuple[str, ...]
@@ -135,6 +172,8 @@ def _policy(prospect: Prospect, administrator: Administrator) -> PolicyExplained
         entrances=tuple(entrances(policy)) if policy else (),
         routes=tuple(routes(policy, status.get("weights", ""))) if policy else (),
         settings=tuple(settings(decided or policy)) if policy else (),
+        retries=_retries(status["retries"]) if "retries" in status else None,
+        history=tuple(map(_step, status.get("history") or ())),
         scaling=tuple(_scaling(prospect, decided, administrator)) if decided else (),
         objects=tuple(_objects(prospect)),
         reasons=tuple(f"{because.reason}: {because.message}" for because in decision.because),
@@ -161,6 +200,26 @@ def _backend(target: Target, prospect: Prospect, stored: Json) -> BackendView:
         workload=f"{backend.workload.kind} {backend.workload.name}",
         replicas=f"{workload.ready}/{workload.replicas}" if workload else None,
     )
+
+
+def _retries(entry: Json) -> RetriesView:
+    inputs = tuple(
+        InputView(
+            backend=item["backend"],
+            metric=item["metric"],
+            value=item.get("value", "-"),
+            threshold=item["threshold"],
+            age=item.get("age", "-"),
+            verdict=item["verdict"],
+        )
+        for item in entry.get("inputs") or ()
+    )
+    return RetriesView(entry["asked"], entry["level"], entry["since"], entry["reason"], entry["message"], inputs)
+
+
+def _step(entry: Json) -> StepView:
+    why = f"{entry['reason']}: {entry['why']}"
+    return StepView(entry["time"], entry["what"], entry["from"], entry["to"], why)
 
 
 def _scaling(prospect: Prospect, policy: ResolvedPolicy, administrator: Administrator) -> Iterator[ScalingView]:

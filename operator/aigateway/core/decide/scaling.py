@@ -13,10 +13,10 @@ from aigateway.api.administrator import ScalingDefaults
 from aigateway.api.reasons import (
     CPU_REQUEST_MISSING,
     KEDA_NOT_INSTALLED,
+    NOT_REQUESTED,
     PROMETHEUS_NOT_CONFIGURED,
     SCALING_FALLBACK,
     SCALING_NOT_READY,
-    SCALING_NOT_REQUESTED,
     SCALING_PENDING,
     SCALING_READY,
     WORKLOAD_NOT_FOUND,
@@ -45,9 +45,7 @@ def decide_scaling(
     """Return what is scaled; ``ports`` are the backends' resolved Service ports."""
     wanted = [backend for backend in policy.backends if backend.autoscaling is not None]
     if not wanted:
-        return Scaling(
-            (), frozenset(), _verdict(ConditionStatus.TRUE, SCALING_NOT_REQUESTED, "no autoscaling is asked for")
-        )
+        return Scaling((), frozenset(), _verdict(ConditionStatus.TRUE, NOT_REQUESTED, "no autoscaling is asked for"))
     if ChildKind.SCALED_OBJECT not in observation.installed:
         problem = _verdict(
             ConditionStatus.FALSE, KEDA_NOT_INSTALLED, "the cluster has no keda.sh/v1alpha1 ScaledObject"

@@ -10,10 +10,10 @@ import pytest
 from aigateway.api.reasons import (
     CPU_REQUEST_MISSING,
     KEDA_NOT_INSTALLED,
+    NOT_REQUESTED,
     PROMETHEUS_NOT_CONFIGURED,
     SCALING_FALLBACK,
     SCALING_NOT_READY,
-    SCALING_NOT_REQUESTED,
     SCALING_PENDING,
     SCALING_READY,
     WORKLOAD_NOT_FOUND,
@@ -114,4 +114,4 @@ def test_no_autoscaling_is_no_problem() -> None:
     """A policy that asks for no autoscaling has the condition true."""
     verdict = decided(policy(), observed(policy())).verdict
 
-    assert (ConditionStatus.TRUE, SCALING_NOT_REQUESTED) == (verdict.status, verdict.reason)
+    assert (ConditionStatus.TRUE, NOT_REQUESTED) == (verdict.status, verdict.reason)
