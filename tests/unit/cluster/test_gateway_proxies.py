@@ -155,18 +155,18 @@ def test_totals_are_written_at_most_every_ten_seconds(tmp_path: Path) -> None:
 
     async def scenario(case: EngineCase) -> None:
         await limited(case, 2)
-        assert "40 in all with 2 proxies" == totals(case)
+        assert "40 in all at a port with 2 proxies" == totals(case)
         case.now += 4
         count(case, 3)
         assert Next("unchanged", 6.0) == await case.engine.reconcile(KEY)
         case.now += 6
         assert Next("changed") == await case.engine.reconcile(KEY)
-        assert "60 in all with 3 proxies" == totals(case)
+        assert "60 in all at a port with 3 proxies" == totals(case)
         assert [STATUS] == case.writes
 
         limit(case, 30, generation=2)
         assert "changed" == (await case.engine.reconcile(KEY)).result
-        assert "90 in all with 3 proxies" == totals(case)
+        assert "90 in all at a port with 3 proxies" == totals(case)
 
     drive(scenario, tmp_path, LIMITING)
 
