@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from aigateway.api.administrator import Administrator, Grant, ScalingDefaults
+from aigateway.api.types import parse_size
 from aigateway.cluster.connection import Source
 from aigateway.cluster.leader import Timing
 from aigateway.metrics.server import Address
@@ -46,6 +47,7 @@ class Settings:
     gateway_namespaces: tuple[str, ...] = ("istio-ingress", "istio-system")
     allow_envoy_filter: tuple[str, ...] = ()
     gateway_service: str | None = None
+    max_buffer_limit: str = "16Mi"
     cluster_domain: str = "cluster.local"
     prometheus_address: str | None = None
     scaling_window: int = 60
@@ -74,6 +76,11 @@ class Settings:
         if self.default_gateway is not None:
             named = _is_namespaced(self.default_gateway)
             _require(named, "default-gateway", self.default_gateway, "NAMESPACE/NAME of an Istio Gateway")
+        twice = self.root_namespace in self.allow_envoy_filter and len(set(self.allow_envoy_filter)) > 1
+        told = "the root namespace alone, whose EnvoyFilters reach every gateway, or others without it"
+        _require(not twice, "allow-envoy-filter", ",".join(self.allow_envoy_filter), told)
+        fine = re.fullmatch("[1-9][0-9]{0,3}(Ki|Mi)", self.max_buffer_limit, re.ASCII)
+        _require(fine, "max-buffer-limit", self.max_buffer_limit, "a size such as 512Ki or 16Mi")
         if self.gateway_service is not None:
             named = _is_namespaced(self.gateway_service)
             _require(named, "gateway-service", self.gateway_service, "NAMESPACE/NAME of a Service")
@@ -142,6 +149,7 @@ class Settings:
             self.gateway_namespaces,
             tuple(dict.fromkeys(self.allow_envoy_filter)),
             self.gateway_service,
+            parse_size(self.max_buffer_limit),
             sampling_interval_seconds=float(self.sampling_interval),
             sampling_address=self.sampling_address or self.prometheus_address,
         )

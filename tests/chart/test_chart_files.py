@@ -28,6 +28,7 @@ SETTING_OF = {
     "gateways.namespaces": "gateway_namespaces",
     "gateways.service": "gateway_service",
     "envoyFilter.namespaces": "allow_envoy_filter",
+    "envoyFilter.maxBufferLimit": "max_buffer_limit",
     "istio.rootNamespace": "root_namespace",
     "clusterDomain": "cluster_domain",
     "scaling.prometheusAddress": "prometheus_address",

@@ -33,6 +33,10 @@ def test_the_defaults_are_valid() -> None:
         pytest.param({"namespaces": ("a/b",)}, "the name of a namespace", id="a path"),
         pytest.param({"default_gateway": "ai-gateway"}, "NAMESPACE/NAME", id="gateway without namespace"),
         pytest.param({"default_gateway": "a/b/c"}, "NAMESPACE/NAME", id="gateway with too much"),
+        pytest.param(
+            {"allow_envoy_filter": ("istio-system", "edge")}, "the root namespace alone", id="everything twice"
+        ),
+        pytest.param({"max_buffer_limit": "16MB"}, "a size such as 512Ki or 16Mi", id="size in other units"),
         pytest.param({"gateway_service": "gateway"}, "NAMESPACE/NAME of a Service", id="service without namespace"),
         pytest.param({"gateway_service": "a/b/c"}, "--gateway-service is 'a/b/c'", id="service with too much"),
         pytest.param(
@@ -97,10 +101,12 @@ def test_what_decisions_may_know() -> None:
         scaling_polling=30,
         allow_envoy_filter=("edge", "edge"),
         gateway_service="edge/gateway",
+        max_buffer_limit="1Mi",
     )
 
     scaling = ScalingDefaults("https://prometheus.monitoring:9090/prefix", 120, 30)
     places: dict[str, Any] = {"envoy_filter_namespaces": ("edge",), "gateway_service": "edge/gateway"}
+    places["max_buffer_limit"] = 1 << 20
     expected = Administrator("istio-system/gw", "k8s.example", scaling, **places)
     assert replace(expected, sampling_address=scaling.prometheus_address) == settings.administrator
 

@@ -126,4 +126,9 @@ capabilities: {drop: [ALL]}
 {{- if and .Values.gateways.grants (not .Values.gateways.restricted) }}
 {{- fail "gateways.grants has no effect unless gateways.restricted is true" }}
 {{- end }}
+{{- with .Values.envoyFilter.namespaces }}
+{{- if and (has $.Values.istio.rootNamespace .) (gt (len .) 1) }}
+{{- fail "envoyFilter.namespaces must hold istio.rootNamespace alone, whose EnvoyFilters reach every gateway, or others without it" }}
+{{- end }}
+{{- end }}
 {{- end }}

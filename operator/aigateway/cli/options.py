@@ -101,6 +101,12 @@ def administrator_options() -> Decorator:
         ),
         allow_envoy_filter_option(),
         setting(
+            "max-buffer-limit",
+            "Most of each request body that a policy may let proxies keep for retries, in each proxy's memory.",
+            "16Mi",
+            metavar="SIZE",
+        ),
+        setting(
             "gateway-service",
             "Service whose endpoints are the gateways' proxies: status tells the total of each rate limit over them.  "
             "[default: none, and no total is told]",

@@ -66,6 +66,7 @@ class Watches:
         self._referents: dict[str, _Running] = {}
         self._proxies = self._proxies_reflector()
         self._doubted: set[ChildKind] = set()
+        self._filters_refused = False
         self._doubt = asyncio.Event()
         self._stopping: set[asyncio.Task[None]] = set()
 
@@ -101,7 +102,10 @@ class Watches:
         unknown = [
             f"{kind} not looked for yet" for kind, how in self._world.presence.items() if how is Presence.UNKNOWN
         ]
-        waiting = [f"{item.scope} not listed yet" for item in self.reflectors() if not item.synced]
+        # Nobody waits for EnvoyFilters that may not be looked at.
+        refused = CHILDREN[ChildKind.ENVOY_FILTER] if self._filters_refused else None
+        listed = [item for item in self.reflectors() if item.synced or item.scope.resource is not refused]
+        waiting = [f"{item.scope} not listed yet" for item in listed if not item.synced]
         silent = [f"{item.scope} silent" for item in self.reflectors() if item.synced and item.heard_at < horizon]
         return [*unknown, *waiting, *silent]
 
@@ -167,12 +171,27 @@ class Watches:
             self._world.children[kind],
             on_synced=lambda: self._child_synced(kind),
             on_missing=lambda: self._child_missing(kind),
+            on_refused=lambda: kind is ChildKind.ENVOY_FILTER and self._refuse_filters(),
         )
+
+    def _refuse_filters(self) -> bool:
+        """Let policies go on without EnvoyFilters where the right to look at them is missing; it is asked for again."""
+        if self._world.presence[ChildKind.ENVOY_FILTER] is Presence.SYNCED:
+            return False
+        if not self._filters_refused:
+            log.warning(
+                "EnvoyFilters are allowed by --allow-envoy-filter, and the right to list them is missing; "
+                "until it is there, status.skipped lists the fields that need one"
+            )
+        self._filters_refused = True
+        self._world.set_presence(ChildKind.ENVOY_FILTER, Presence.ABSENT)
+        return True
 
     def _child_synced(self, kind: ChildKind) -> None:
         running = self._children.get(kind)
         if running is not None and running.synced:
             log.info("watching %s", CHILDREN[kind].label)
+            self._filters_refused &= kind is not ChildKind.ENVOY_FILTER
             self._world.set_presence(kind, Presence.SYNCED)
             if kind is ChildKind.ENVOY_FILTER and (missing := self._world.without_gateway_filter()):
                 log.warning(

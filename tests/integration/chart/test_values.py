@@ -28,7 +28,7 @@ EVERYTHING: dict[str, Any] = {
         "restricted": True,
         "grants": [{"gateway": "istio-system/a"}],
     },
-    "envoyFilter": {"namespaces": ["istio-ingress", "istio-system"]},
+    "envoyFilter": {"namespaces": ["istio-ingress", "edge"]},
     "scaling": {"prometheusAddress": "http://prometheus:9090"},
     "serviceAccount": {"name": "somebody", "annotations": {"a": "b"}},
     "metrics": {
@@ -80,6 +80,9 @@ def test_wrong_values_are_refused_by_name(helm: Helm, values: Manifest, told: st
         pytest.param({"leaderElection": {"retrySeconds": 6}}, "retrySeconds must be at most half", id="retry"),
         pytest.param(
             {"gateways": {"grants": [{"gateway": "a/b"}]}}, "gateways.grants has no effect", id="grants-without-effect"
+        ),
+        pytest.param(
+            {"envoyFilter": {"namespaces": ["edge", "istio-system"]}}, "istio.rootNamespace alone", id="filters-twice"
         ),
     ],
 )
@@ -170,11 +173,11 @@ def test_envoy_filters_are_not_allowed_by_default(helm: Helm) -> None:
 
 def test_envoy_filters_are_allowed_for_named_namespaces(helm: Helm) -> None:
     """With `envoyFilter.namespaces`, each gets the gateway filter, the operator the right, and it is told of them."""
-    found = about_envoy_filters(helm.render({"envoyFilter": {"namespaces": ["edge", "istio-system"]}}))
+    found = about_envoy_filters(helm.render({"envoyFilter": {"namespaces": ["edge", "istio-ingress"]}}))
 
     assert found == {
         ("EnvoyFilter", "aigateway-gateway-filter", "edge"),
-        ("EnvoyFilter", "aigateway-gateway-filter", "istio-system"),
+        ("EnvoyFilter", "aigateway-gateway-filter", "istio-ingress"),
         ("ClusterRole", f"{RELEASE}-envoy-filters", ""),
         ("ClusterRoleBinding", f"{RELEASE}-envoy-filters", ""),
         ("Deployment", RELEASE, NAMESPACE),
@@ -183,12 +186,12 @@ def test_envoy_filters_are_allowed_for_named_namespaces(helm: Helm) -> None:
 
 def test_rights_to_envoy_filters_stay_in_named_namespaces(helm: Helm) -> None:
     """With `namespaces` too, a Role in each of both kinds of namespaces; nothing may be written across the cluster."""
-    documents = helm.render({"namespaces": ["a", "edge"], "envoyFilter": {"namespaces": ["edge", "istio-system"]}})
+    documents = helm.render({"namespaces": ["a", "edge"], "envoyFilter": {"namespaces": ["edge", "istio-ingress"]}})
     mine = [item for item in documents if item["metadata"]["name"] == f"{RELEASE}-envoy-filters"]
     roles = [item for item in mine if item["kind"] == "Role"]
     [across] = [item for item in mine if item["kind"] == "ClusterRole"]
 
-    assert ["a", "edge", "istio-system"] == [role["metadata"]["namespace"] for role in roles]
+    assert ["a", "edge", "istio-ingress"] == [role["metadata"]["namespace"] for role in roles]
     assert [["customresourcedefinitions"]] == [rule["resources"] for rule in across["rules"]]
 
 

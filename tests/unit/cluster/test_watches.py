@@ -286,3 +286,18 @@ def test_a_right_that_is_taken_away_ends_the_count(tmp_path: Path) -> None:
         assert 2 == fake.count(f"GET {SLICES}")
 
     watch(scenario, tmp_path, gateway_service="edge/gateway")
+
+
+def test_filters_that_may_not_be_looked_at_hold_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the right to list EnvoyFilters routing goes on; when the right comes, they are picked up."""
+
+    async def scenario(fake: FakeApiserver, world: World, watches: Watches) -> None:
+        fake.faults += [(f"GET {ENVOY_FILTERS.path()}", refusal(403, "Forbidden")) for _ in range(2)]
+        await until(lambda: known(world))
+        assert Presence.ABSENT is world.presence[ChildKind.ENVOY_FILTER]
+        assert [] == watches.stale()
+        await until(lambda: world.presence[ChildKind.ENVOY_FILTER] is Presence.SYNCED)
+        assert 1 == caplog.text.count("the right to list them is missing")
+        assert [] == watches.stale()
+
+    watch(scenario, tmp_path, envoy_filters=("edge",))
