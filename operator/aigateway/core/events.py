@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from aigateway.api.reasons import (
     ALL_REASONS,
     DRIFT_REPAIRED,
+    GATEWAY_FILTER_MISSING,
     PRUNED,
     RETRY_LEVEL_LOWERED,
     RETRY_LEVEL_RAISED,
@@ -29,7 +30,13 @@ _ANNOUNCED_WHEN_FIRST_TRUE = frozenset({ConditionType.PROGRAMMED})
 
 def transitions(old: Json, new: Json, decision: Decision, results: Sequence[StepResult]) -> tuple[Event, ...]:
     """Return the events for the step from one status to the next."""
-    return (*_conditions(old, new), *_weights(old, new, decision), *_retries(old, new), *_done(results))
+    return (
+        *_conditions(old, new),
+        *_lost_filter(old, new),
+        *_weights(old, new, decision),
+        *_retries(old, new),
+        *_done(results),
+    )
 
 
 def _conditions(old: Json, new: Json) -> Iterator[Event]:
@@ -49,6 +56,18 @@ def _moved(before: Json | None, after: Json, kind: ConditionType) -> bool:
     if before is None:
         return after["status"] == ConditionStatus.FALSE or kind in _ANNOUNCED_WHEN_FIRST_TRUE
     return (before["status"], before["reason"]) != (after["status"], after["reason"])
+
+
+def _lost_filter(old: Json, new: Json) -> Iterator[Event]:
+    """Warn where what gateways do for the policy goes with the gateway filter: requests are let through without it."""
+    before, after = ({e["field"] for e in status.get("skipped") or () if _wants_filter(e)} for status in (old, new))
+    if after - before:
+        message = f"{', '.join(sorted(after))} has no effect: {GATEWAY_FILTER_MISSING.meaning}"
+        yield Event(EventType.WARNING, GATEWAY_FILTER_MISSING, message)
+
+
+def _wants_filter(entry: Json) -> bool:
+    return bool(entry["reason"] == str(GATEWAY_FILTER_MISSING))
 
 
 def _weights(old: Json, new: Json, decision: Decision) -> Iterator[Event]:

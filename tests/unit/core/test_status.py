@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from aigateway.api.problems import Problem, Rejection
-from aigateway.api.reasons import INVALID
+from aigateway.api.reasons import GATEWAY_FILTER_MISSING, INVALID
 from aigateway.api.resolved import ConnectionPool, RateLimit, ResolvedPolicy, RetryCondition, Timeouts
 from aigateway.api.status import Status
 from aigateway.core.identity import gateway_envoy_filter, generated
-from aigateway.core.observation import ChildKind, Contest, Observation
+from aigateway.core.observation import ChildKind, Contest, Feature, Observation
 from aigateway.core.outcome import Apply, Failed, Outcome, Report, StepFailure, StepResult, Taken
 from aigateway.core.reconcile import reconcile
 from aigateway.core.status import report, unchanged
@@ -343,3 +343,22 @@ def test_children_that_cannot_be_looked_at_stay_in_the_status() -> None:
     assert left[0] in told["children"]
     again = reported(of, observed(of, installed=installed, status=told)).status
     assert told["children"] == again["children"]
+
+
+def test_losing_the_gateway_filter_is_news_once() -> None:
+    """Requests go unlimited from then on: whoever watches events learns of it, and not at every pass."""
+    administrator = dataclasses.replace(ADMINISTRATOR, envoy_filter_namespaces=("istio-ingress",))
+    of = policy(rate_limits=(RateLimit("all", 1, 1_000, 1, None),))
+
+    def told(status: Any, *lacking: Feature) -> tuple[Any, list[str]]:
+        world = observed(of, status=status, lacking=frozenset(lacking))
+        outcome = reconcile(of, world, administrator, NOW)
+        found = report(1, outcome, done(outcome), world, NOW)
+        return found.status, [e.message for e in found.events if e.reason is GATEWAY_FILTER_MISSING]
+
+    limited, quiet = told({})
+    lost, [warning] = told(limited, Feature.GATEWAY_FILTER)
+
+    assert [] == quiet
+    assert warning.startswith("rateLimits has no effect")
+    assert [] == told(lost, Feature.GATEWAY_FILTER)[1]
