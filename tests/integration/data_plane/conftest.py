@@ -36,7 +36,12 @@ def operator(stack: Stack) -> Iterator[OperatorProcess]:
 
 @pytest.fixture
 def apply(operator: OperatorProcess, cluster: Cluster, namespace: str) -> Apply:  # noqa: ARG001 (it has to run)
-    """Apply a policy's spec under a name and wait until the operator says that this generation is in effect."""
+    """Apply a policy's spec under a name and wait until it is in effect."""
+    return applying(cluster, namespace)
+
+
+def applying(cluster: Cluster, namespace: str) -> Apply:
+    """Return what applies a policy's spec under a name and waits until the operator says that it is in effect."""
 
     def apply(name: str = "chat", **spec: Any) -> Manifest:
         [applied] = cluster.apply(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.data_plane.conftest import in_effect, on
+from tests.integration.data_plane.conftest import Apply, applying, on
 from tests.integration.operator_process import OperatorProcess, allow_envoy_filters, install
 from tests.stack.backend import Backend
 from tests.stack.cluster import Cluster, Manifest
@@ -22,7 +22,6 @@ from tests.stack.stack import Stack
 from tests.stack.traffic import Traffic
 from tests.stack.waiting import eventually
 
-Apply = Callable[..., Manifest]
 Deploy = Callable[..., Model]
 
 __all__ = ["Apply", "Deploy", "cluster_of", "executions", "extended", "lines_of", "on", "route_of", "serving"]
@@ -49,21 +48,8 @@ def operator(stack: Stack) -> Iterator[OperatorProcess]:
 
 @pytest.fixture
 def apply(operator: OperatorProcess, cluster: Cluster, namespace: str) -> Apply:  # noqa: ARG001 (it has to run)
-    """Apply a policy's spec under a name and wait until the operator says that this generation is in effect."""
-
-    def apply(name: str = "chat", **spec: Any) -> Manifest:
-        [applied] = cluster.apply(
-            {
-                "apiVersion": "aigateway.dev/v1alpha1",
-                "kind": "AIGatewayPolicy",
-                "metadata": {"name": name, "namespace": namespace},
-                "spec": spec,
-            }
-        )
-        generation = applied["metadata"]["generation"]
-        return eventually(lambda: in_effect(cluster, namespace, name, generation), f"policy {name} is in effect")
-
-    return apply
+    """Apply a policy's spec under a name and wait until it is in effect."""
+    return applying(cluster, namespace)
 
 
 def executions(backend: Backend) -> Counter[str]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.data_plane.conftest import in_effect
+from tests.integration.data_plane.conftest import Apply, applying
 from tests.integration.operator_process import OperatorProcess, install
-from tests.stack.cluster import Cluster, Manifest
+from tests.stack.cluster import Cluster
 from tests.stack.stack import Stack
-from tests.stack.waiting import eventually
-
-Apply = Callable[..., Manifest]
 
 INTERVAL = 2
 """Seconds between looks."""
@@ -37,18 +33,5 @@ def operator(stack: Stack) -> Iterator[OperatorProcess]:
 
 @pytest.fixture
 def apply(operator: OperatorProcess, cluster: Cluster, namespace: str) -> Apply:  # noqa: ARG001 (it has to run)
-    """Apply the policy ``chat`` with a spec and wait until the operator says that this generation is in effect."""
-
-    def apply(**spec: Any) -> Manifest:
-        [applied] = cluster.apply(
-            {
-                "apiVersion": "aigateway.dev/v1alpha1",
-                "kind": "AIGatewayPolicy",
-                "metadata": {"name": "chat", "namespace": namespace},
-                "spec": spec,
-            }
-        )
-        generation = applied["metadata"]["generation"]
-        return eventually(lambda: in_effect(cluster, namespace, "chat", generation), "the policy is in effect")
-
-    return apply
+    """Apply the policy ``chat`` with a spec and wait until it is in effect."""
+    return applying(cluster, namespace)

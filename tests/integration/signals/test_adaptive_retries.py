@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.data_plane.conftest import on
+from tests.integration.data_plane.conftest import Apply, on
 from tests.integration.operator_process import Audit, OperatorProcess
-from tests.integration.signals.conftest import INTERVAL, WINDOW, Apply
+from tests.integration.signals.conftest import INTERVAL, WINDOW
 from tests.stack.backend import Backend
 from tests.stack.cluster import Cluster, Manifest
 from tests.stack.models import Model

@@ -1,4 +1,4 @@
-"""The script's text; what it does is asked of a real Envoy in tests/integration/test_gateway_filter.py."""
+"""The script's text; what it does is asked of a real Envoy in tests/integration/gateway_filter."""
 
 from __future__ import annotations
 
